@@ -37,6 +37,7 @@ class ChildProcess:
         log_file: the full output is appended there (UTF-8).
         keep_lines: lines kept for :meth:`tail`.
         on_line: called with each output line, on the reader's thread.
+        redact: secrets the child knows; they are replaced by ``***`` in everything it prints.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class ChildProcess:
         log_file: Path | None = None,
         keep_lines: int = 500,
         on_line: Callable[[str], None] | None = None,
+        redact: Sequence[str] = (),
     ) -> None:
         self.argv = list(argv)
         self._own_group = own_group
         self._ring: deque[str] = deque(maxlen=keep_lines)
         self._ring_lock = threading.Lock()
         self._on_line = on_line
+        self._redact = tuple(redact)
         self._log: IO[str] | None = None
         if log_file is not None:
             log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -164,6 +167,8 @@ class ChildProcess:
             return
         for raw in iter(stream.readline, b""):
             line = raw.decode("utf-8", "replace").rstrip("\r\n")
+            for secret in self._redact:
+                line = line.replace(secret, "***")
             with self._ring_lock:
                 self._ring.append(line)
             if self._log is not None:
@@ -173,6 +178,33 @@ class ChildProcess:
                 self._on_line(line)
         if self._log is not None:
             self._log.close()
+
+
+def start_detached(
+    argv: Sequence[str], *, env: Mapping[str, str], log_file: Path, cwd: Path | None = None
+) -> int:
+    """Start a program that is to outlive us, in a session of its own; its output goes to ``log_file``.
+
+    Returns its process id; raises OSError when it cannot be started.
+    """
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+    with log_file.open("ab") as log:
+        child = subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=_POSIX,
+            creationflags=flags,
+        )
+    # Somebody must collect its exit code while we live, else it stays a zombie and looks alive.
+    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
+    return child.pid
 
 
 def hold_lifeline(on_lost: Callable[[], None]) -> None:
@@ -230,9 +262,7 @@ _HARMLESS = (
 )  # fmt: skip
 
 
-def clean_environment(
-    extra: Mapping[str, str] | None = None, *, keep: Sequence[str] = ()
-) -> dict[str, str]:
+def clean_environment(extra: Mapping[str, str] | None = None, *, keep: Sequence[str] = ()) -> dict[str, str]:
     """Our environment without its secrets: an allow-list, ``LC_*``, the names in ``keep``, and ``extra``."""
     wanted = {*_HARMLESS, *keep}
     clean = {k: v for k, v in os.environ.items() if k.upper() in wanted or k.upper().startswith("LC_")}

@@ -240,7 +240,7 @@ def end_own_group() -> None:
 
 
 def wait_for_end(pid: int, timeout_s: float) -> bool:
-    """Whether the process ``pid`` (not necessarily a child of ours) has ended within ``timeout_s``. Blocks."""
+    """Whether the process ``pid`` (perhaps no child of ours) has ended within ``timeout_s``. Blocks."""
     deadline = time.monotonic() + timeout_s
     while psutil.pid_exists(pid):
         with contextlib.suppress(psutil.Error):
@@ -252,11 +252,12 @@ def wait_for_end(pid: int, timeout_s: float) -> bool:
     return True
 
 
-#: What a child may know of our environment: how to find programs, speak, and where temporary files go.
+#: What a child may know of our environment: where programs, languages, GPUs and temporary files are.
 _HARMLESS = (
-    "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC",
-    "PATHEXT", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH",
-    "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "HIP_VISIBLE_DEVICES",
+    "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR",
+    "COMSPEC", "PATHEXT", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "LD_LIBRARY_PATH", "CUDA_HOME",
+    "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES",
+    "HIP_VISIBLE_DEVICES",
     "HSA_OVERRIDE_GFX_VERSION", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ENABLE_MPS_FALLBACK", "SSL_CERT_FILE",
     "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "VIRTUAL_ENV",
 )  # fmt: skip

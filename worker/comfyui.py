@@ -1,0 +1,308 @@
+"""Talking to ComfyUI: HTTP, and one lasting websocket whose events are handed to whoever follows a prompt.
+
+Knows ComfyUI's protocol and nothing of jobs. Supported: ComfyUI 0.3.64 and newer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from .errors import ComfyUnavailable, JobError
+
+#: Frames of the websocket that carry a preview picture.
+_PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
+_TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One message about one prompt. ``preview`` is set for ``kind == "preview"`` only."""
+
+    kind: str
+    data: Mapping[str, Any]
+    preview: bytes | None = None
+
+
+class ComfyClient:
+    """One ComfyUI server.
+
+    Args:
+        url: like ``http://127.0.0.1:8188``.
+        timeout_s: for each HTTP request.
+
+    Must be used inside one event loop; :meth:`close` ends its task and session.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 30) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._connected = asyncio.Event()
+        self._client_id = ""
+        self._followers: dict[str, asyncio.Queue[Event]] = {}
+
+    # -- websocket ------------------------------------------------------------------------------------
+
+    async def connect(self, timeout_s: float = 15) -> None:
+        """Have the websocket open, so that no message of a prompt sent afterwards is missed.
+
+        Raises:
+            ComfyUnavailable: when it does not open in time.
+        """
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read_events(), name="comfyui-events")
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._connected.wait()
+        except TimeoutError as error:
+            raise ComfyUnavailable(f"ComfyUI at {self.url} does not open its websocket.") from error
+
+    @property
+    def connected(self) -> bool:
+        return self._connected.is_set()
+
+    def follow(self, prompt_id: str) -> asyncio.Queue[Event]:
+        """The queue into which all events of ``prompt_id`` go from now on; end with :meth:`unfollow`."""
+        return self._followers.setdefault(prompt_id, asyncio.Queue())
+
+    def unfollow(self, prompt_id: str) -> None:
+        self._followers.pop(prompt_id, None)
+
+    async def _read_events(self) -> None:
+        pause = 0.1
+        while True:
+            # Each connection has its own id: an old one that closes late would silence a new one of its name.
+            self._client_id = uuid.uuid4().hex
+            try:
+                async with self._http().ws_connect(
+                    f"{self.url}/ws?clientId={self._client_id}", max_msg_size=0, heartbeat=20
+                ) as socket:
+                    await socket.send_json(
+                        {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
+                    )
+                    await socket.receive(timeout=10)
+                    self._connected.set()
+                    pause = 0.1
+                    async for message in socket:
+                        self._dispatch(message)
+            except _TRANSPORT_ERRORS:
+                pass
+            finally:
+                self._connected.clear()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+    def _dispatch(self, message: aiohttp.WSMessage) -> None:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            try:
+                parsed = json.loads(message.data)
+                kind, data = parsed["type"], parsed.get("data") or {}
+                prompt_id = data.get("prompt_id")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                return
+            self._hand_over(prompt_id, Event(str(kind), data))
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            event = _preview_event(message.data)
+            if event is not None:
+                self._hand_over(event.data.get("prompt_id"), event)
+
+    def _hand_over(self, prompt_id: object, event: Event) -> None:
+        if isinstance(prompt_id, str):
+            queue = self._followers.get(prompt_id)
+            if queue is not None:
+                queue.put_nowait(event)
+        elif event.kind == "preview":
+            # Without metadata a preview says not whose it is: it is the one running prompt's.
+            for queue in self._followers.values():
+                queue.put_nowait(event)
+
+    # -- HTTP -----------------------------------------------------------------------------------------
+
+    async def system_stats(self) -> dict[str, Any]:
+        return _object(await self._get("/system_stats"))
+
+    async def wait_ready(self, timeout_s: float, still_alive: Callable[[], bool] = lambda: True) -> None:
+        """Wait for the first answer of ``/system_stats``.
+
+        Raises:
+            ComfyUnavailable: when none came in time, or ``still_alive`` said False.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while True:
+            try:
+                await self.system_stats()
+                return
+            except ComfyUnavailable:
+                if not still_alive():
+                    raise
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(0.1)
+
+    async def submit(
+        self, prompt: Mapping[str, Any], prompt_id: str, extra_data: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Queue a prompt under our own id; the answer's ``node_errors`` (of outputs that will not run).
+
+        Raises:
+            JobError: ``validation_failed`` with ComfyUI's own answer.
+            ComfyUnavailable: when ComfyUI does not answer.
+        """
+        body = {
+            "prompt": prompt,
+            "prompt_id": prompt_id,
+            "client_id": self._client_id,
+            "extra_data": dict(extra_data),
+        }
+        status, answer = await self._request("POST", "/prompt", body)
+        if status == 200:
+            return _object(_object(answer).get("node_errors"))
+        raise _validation_error(status, answer, prompt)
+
+    async def history(self, prompt_id: str) -> dict[str, Any] | None:
+        """The ended prompt's entry, or None while there is none."""
+        entry = _object(await self._get(f"/history/{prompt_id}")).get(prompt_id)
+        return entry if isinstance(entry, dict) else None
+
+    async def where(self, prompt_id: str) -> str | None:
+        """``"running"``, ``"pending"`` or None, from ComfyUI's queue."""
+        queue = _object(await self._get("/queue"))
+        for key, word in (("queue_running", "running"), ("queue_pending", "pending")):
+            for item in queue.get(key) or []:
+                if isinstance(item, list) and len(item) > 1 and item[1] == prompt_id:
+                    return word
+        return None
+
+    async def withdraw(self, prompt_id: str) -> None:
+        """Stop this prompt and no other: deleted when it waits, interrupted when it runs."""
+        await self._request("POST", "/queue", {"delete": [prompt_id]})
+        # An old ComfyUI ignores the id and would stop whatever runs, so it is asked only for our own.
+        if await self.where(prompt_id) == "running":
+            await self._request("POST", "/interrupt", {"prompt_id": prompt_id})
+
+    async def wait_gone(self, prompt_id: str) -> None:
+        """Wait until the prompt neither runs nor waits; the caller sets the time limit."""
+        while await self.where(prompt_id) is not None:
+            await asyncio.sleep(0.1)
+
+    async def forget_cache(self) -> None:
+        """Have ComfyUI drop its execution cache, so that a repeated prompt writes its files anew."""
+        await self._request("POST", "/free", {"unload_models": False, "free_memory": True})
+
+    async def log_lines(self, lines: int) -> list[str]:
+        """The last lines of ComfyUI's own log; empty when it does not answer."""
+        try:
+            raw = _object(await self._get("/internal/logs/raw")).get("entries") or []
+        except JobError:
+            return []
+        text = "".join(str(entry.get("m", "")) for entry in raw if isinstance(entry, dict))
+        return text.splitlines()[-lines:]
+
+    async def model_names(self, kind: str) -> list[str]:
+        """File names of a kind of models; empty when ComfyUI does not know the kind or does not answer."""
+        try:
+            names = await self._get(f"/models/{kind}")
+        except JobError:
+            return []
+        return [str(name) for name in names] if isinstance(names, list) else []
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+        if self._session is not None:
+            await self._session.close()
+
+    def _http(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self._session
+
+    async def _get(self, path: str) -> Any:
+        status, answer = await self._request("GET", path)
+        if status != 200:
+            raise ComfyUnavailable(f"ComfyUI answers {path} with status {status}.")
+        return answer
+
+    async def _request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        try:
+            async with self._http().request(method, self.url + path, json=body) as response:
+                text = await response.text()
+                try:
+                    return response.status, json.loads(text) if text else None
+                except ValueError:
+                    return response.status, text[:2000]
+        except _TRANSPORT_ERRORS as error:
+            raise ComfyUnavailable(
+                f"ComfyUI at {self.url} is not answering ({type(error).__name__}).",
+                hint="Start ComfyUI, or look at its log.",
+            ) from error
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _preview_event(frame: bytes) -> Event | None:
+    if len(frame) < 8:
+        return None
+    (kind,) = struct.unpack_from(">I", frame)
+    if kind == _PREVIEW:
+        return Event("preview", {}, frame[8:])
+    if kind == _PREVIEW_WITH_METADATA:
+        (length,) = struct.unpack_from(">I", frame, 4)
+        try:
+            data = json.loads(frame[8 : 8 + length])
+        except ValueError:
+            return None
+        return Event("preview", _object(data), frame[8 + length :])
+    return None
+
+
+def _validation_error(status: int, answer: Any, prompt: Mapping[str, Any]) -> JobError:
+    error = _object(_object(answer).get("error"))
+    node_errors = _object(_object(answer).get("node_errors"))
+    for node_id, entry in node_errors.items():
+        class_type = str(_object(entry).get("class_type") or "")
+        for problem in _object(entry).get("errors") or []:
+            what = _object(problem)
+            said = ": ".join(str(what[k]) for k in ("message", "details") if what.get(k))
+            extra = _object(what.get("extra_info"))
+            return JobError(
+                "validation_failed",
+                f"ComfyUI refused the workflow: node {node_id} ({class_type}): {said}.",
+                hint=_validation_hint(str(what.get("type"))),
+                details=error,
+                node={"id": node_id, "class_type": class_type, "input": extra.get("input_name")},
+                node_errors=node_errors,
+            )
+    said = " ".join(str(error[k]) for k in ("message", "details") if error.get(k)) or f"status {status}"
+    hint = ""
+    if error.get("type") == "invalid_prompt":
+        hint = "Install the custom node that brings this type, or take the node out of the workflow."
+    return JobError(
+        "validation_failed",
+        f"ComfyUI refused the workflow: {said}",
+        hint=hint,
+        details=error or answer,
+        node_errors=node_errors,
+    )
+
+
+def _validation_hint(kind: str) -> str:
+    return {
+        "value_not_in_list": "Choose a value this ComfyUI offers; a missing model must be there first.",
+        "custom_validation_failed": "Send the file with the job, or name one in ComfyUI's input folder.",
+        "required_input_missing": "Connect or fill the input.",
+    }.get(kind, "Correct the node's input.")

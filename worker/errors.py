@@ -1,0 +1,53 @@
+"""Failures of a job, as the contract's structured answer describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class JobError(Exception):
+    """A job that ends FAILED.
+
+    Args:
+        code: a stable word for programs (``bad_input``, ``validation_failed``, ``execution_failed`` …).
+        summary: the one sentence that becomes RunPod's ``error``.
+        hint: what to do about it.
+        details: plain values that explain the failure.
+        node: ``{"id", "class_type", "input"}`` of the node that failed.
+        node_errors: ComfyUI's own validation answer, unchanged.
+        traceback: ComfyUI's traceback lines, unchanged.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        summary: str,
+        *,
+        hint: str = "",
+        details: Any = None,
+        node: dict[str, Any] | None = None,
+        node_errors: dict[str, Any] | None = None,
+        traceback: list[str] | None = None,
+    ) -> None:
+        super().__init__(summary)
+        self.code = code
+        self.summary = summary
+        self.hint = hint
+        self.details = details
+        self.node = node
+        self.node_errors = node_errors
+        self.traceback = traceback
+
+
+class BadRequest(JobError):
+    """The request cannot be understood; nothing was run."""
+
+    def __init__(self, summary: str, *, hint: str = "", details: Any = None) -> None:
+        super().__init__("bad_input", summary, hint=hint, details=details)
+
+
+class ComfyUnavailable(JobError):
+    """ComfyUI is not answering, or ended."""
+
+    def __init__(self, summary: str, *, code: str = "comfyui_unavailable", hint: str = "") -> None:
+        super().__init__(code, summary, hint=hint)

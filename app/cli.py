@@ -1,0 +1,90 @@
+"""``comfy-runpod``: every capability without a window. Imports little, so that ``--version`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import FIRST_RUN, __version__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="comfy-runpod",
+        description="Run ComfyUI workflows on this computer and on RunPod as if both were one.",
+        epilog=f"For a first picture, without account, GPU or ComfyUI: {FIRST_RUN}",
+    )
+    parser.add_argument("--version", action="version", version=f"comfy-runpod {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show what happens inside, on stderr")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_run(commands)
+    _add_jobs(commands)
+    _add_endpoint(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = commands.add_parser("run", help="run workflows and write their results")
+    run.add_argument(
+        "workflows", nargs="+", metavar="WORKFLOW", help="API-format .json, or a .png by ComfyUI"
+    )
+    run.add_argument(
+        "--target", help="demo, local, or the id of a RunPod endpoint (default: RUNPOD_ENDPOINT_ID)"
+    )
+    run.add_argument("--output", metavar="DIR", help="where results go (default: the pictures folder)")
+    run.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="NAME=PATH|DIR",
+        help="an input file under the name the workflow uses, or a folder that holds them; repeatable",
+    )
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        help="change a value of the workflow; repeatable",
+    )
+    run.add_argument("--timeout", type=float, metavar="SECONDS", help="limit for each job's execution")
+    run.add_argument("--count", type=int, default=1, metavar="N", help="queue each workflow N times")
+    run.add_argument("--json", action="store_true", help="print one JSON object for each ended job")
+
+
+def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    jobs = commands.add_parser("jobs", help="list, show, cancel and retry jobs")
+    actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = actions.add_parser("list", help="the newest jobs, newest first")
+    listed.add_argument("--limit", type=int, default=20, metavar="N")
+    for name, text in (("show", "all about a job"), ("cancel", "cancel jobs"), ("retry", "run jobs again")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("ids", nargs="+", metavar="ID", help="a job's id, or the beginning of it")
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    endpoint = commands.add_parser("endpoint", help="serve the local endpoint, or ask an endpoint's health")
+    actions = endpoint.add_subparsers(dest="action", metavar="ACTION", required=True)
+    serve = actions.add_parser("serve", help="serve RunPod's job API on loopback until Ctrl+C")
+    serve.add_argument("--target", choices=("demo", "local"), default="demo")
+    serve.add_argument("--workers", type=int, default=1, metavar="N", help="number of workers (demo only)")
+    serve.add_argument("--port", type=int, default=0, help="0: any free one")
+    health = actions.add_parser("health", help="jobs and workers of an endpoint")
+    health.add_argument("--target", help="demo, local, or the id of a RunPod endpoint")
+    for action in (serve, health):
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 for success, 1 for failure, 2 for a wrong call, 130 for Ctrl+C."""
+    arguments = _parser().parse_args(argv)
+    # Imported only now: these bring the whole program with them.
+    from .commands import dispatch
+
+    return dispatch(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The commands behind ``app.cli``: thin, they ask the services and print."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..errors import ComfyRunPodError
+from ..settings import RedactingFilter, Settings
+from . import endpoint, jobs, run
+
+_COMMANDS: dict[str | None, Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]] = {
+    "run": run.run,
+    "jobs": jobs.jobs,
+    "endpoint": endpoint.endpoint,
+    None: run.say_how,
+}
+
+
+def dispatch(arguments: argparse.Namespace) -> int:
+    """Run the chosen command; errors become one sentence on stderr."""
+    try:
+        settings = Settings.load()
+        _set_up_logging(settings, verbose=arguments.verbose)
+        return asyncio.run(_COMMANDS[arguments.command](arguments, settings))
+    except ComfyRunPodError as error:
+        _print_problem(error, as_json=bool(getattr(arguments, "json", False)))
+        return 2 if error.code == "bad_input" else 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _set_up_logging(settings: Settings, *, verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RedactingFilter(settings))
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[handler],
+    )
+
+
+def _print_problem(error: ComfyRunPodError, *, as_json: bool) -> None:
+    problem = error.problem
+    sys.stderr.write(f"comfy-runpod: {problem.summary}{' ' + problem.hint if problem.hint else ''}\n")
+    log = problem.details.get("log")
+    if isinstance(log, list):
+        sys.stderr.writelines(f"  | {line}\n" for line in log[-15:])
+    if as_json:
+        sys.stdout.write(
+            json.dumps({"error": problem.summary, "hint": problem.hint, "code": problem.code}) + "\n"
+        )

@@ -1,0 +1,66 @@
+"""``comfy-runpod endpoint``: the local endpoint in the foreground, and any endpoint's health."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from dataclasses import replace
+
+from ..errors import BadInput
+from ..services import DEMO, LOCAL, ComfyTarget, EndpointTarget, make_target
+from ..settings import Settings
+
+
+async def endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.action == "serve":
+        return await _serve(arguments, settings)
+    return await _health(arguments, settings)
+
+
+async def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serve until Ctrl+C; address and key are printed for other programs."""
+    if arguments.workers < 1:
+        raise BadInput("--workers must be at least 1.")
+    settings = replace(settings, workers=arguments.workers)
+    if arguments.target == LOCAL:
+        target: EndpointTarget = ComfyTarget(settings, port=arguments.port, stays=True)
+    else:
+        target = EndpointTarget(DEMO, settings, port=arguments.port, stays=True)
+    access = await target.serve()
+    url = f"{access.base_url}/{access.endpoint_id}"
+    if arguments.json:
+        sys.stdout.write(json.dumps({"url": url, "api_key": access.api_key, "pid": access.pid}) + "\n")
+    else:
+        sys.stdout.write(f"RunPod's job API on {url}\nAPI key: {access.api_key}\nCtrl+C ends it.\n")
+    sys.stdout.flush()
+    stop = asyncio.Event()
+    if sys.platform != "win32":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        await target.stop()
+    return 0
+
+
+async def _health(arguments: argparse.Namespace, settings: Settings) -> int:
+    name = arguments.target or settings.runpod_endpoint_id
+    if not name:
+        raise BadInput(
+            "No target is given.", hint="Use --target demo, --target local, or a RunPod endpoint's id."
+        )
+    target = make_target(name, settings)
+    try:
+        health = await (await target.client()).health()
+    finally:
+        await target.close()
+    if arguments.json:
+        sys.stdout.write(json.dumps({"jobs": dict(health.jobs), "workers": dict(health.workers)}) + "\n")
+    else:
+        for title, counts in (("jobs", health.jobs), ("workers", health.workers)):
+            sys.stdout.write(f"{title}: {', '.join(f'{count} {word}' for word, count in counts.items())}\n")
+    return 0

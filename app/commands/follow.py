@@ -1,0 +1,114 @@
+"""Being the runner, or speaking to the one there is: the commands need not know which."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+from ..jobs.control import ControlClient, RunnerGone, events_of
+from ..jobs.model import Job, JobEvent, JobSpec
+from ..jobs.runner import Runner
+from ..services import become_runner
+from ..settings import Settings
+
+Place = Runner | ControlClient
+#: Begins something at the place where jobs run; the ids of the jobs to follow.
+Begin = Callable[[Place], Awaitable[list[str]]]
+_LOOK_AGAIN_S = 0.1
+_CANCEL_GRACE_S = 15.0
+
+
+class Following:
+    """Jobs brought to their end by this process or by the one that runs the jobs.
+
+    When the runner ends before the jobs do, this process becomes the runner and goes on.
+
+    Args:
+        on_event: called with each event of the jobs.
+    """
+
+    def __init__(self, settings: Settings, on_event: Callable[[JobEvent], None]) -> None:
+        self._settings = settings
+        self._on_event = on_event
+        self._ended: dict[str, Job] = {}
+
+    async def run(self, specs: Sequence[JobSpec]) -> list[Job]:
+        """Submit and follow to the end; the ended jobs, in the order given. Cancelled, it cancels them."""
+
+        async def submit(place: Place) -> list[str]:
+            return [(await place.submit(spec)).id for spec in specs if spec.id not in self._ended]
+
+        await self._until_ended(submit, cancel_with_us=True)
+        return [self._ended[spec.id] for spec in specs]
+
+    async def cancel(self, ids: Sequence[str]) -> list[Job]:
+        """Cancel and see it done."""
+
+        async def cancel(place: Place) -> list[str]:
+            return [(await place.cancel(job_id)).id for job_id in ids if job_id not in self._ended]
+
+        await self._until_ended(cancel, cancel_with_us=False)
+        return list(self._ended.values())
+
+    async def retry(self, ids: Sequence[str]) -> list[Job]:
+        """Run again as new jobs, and follow them to the end."""
+        new: dict[str, str] = {}
+
+        async def retry(place: Place) -> list[str]:
+            for job_id in ids:
+                if job_id not in new:
+                    new[job_id] = (await place.retry(job_id)).id
+            return [job_id for job_id in new.values() if job_id not in self._ended]
+
+        await self._until_ended(retry, cancel_with_us=True)
+        return [self._ended[job_id] for job_id in new.values()]
+
+    async def _until_ended(self, begin: Begin, *, cancel_with_us: bool) -> None:
+        while True:
+            ours = await become_runner(self._settings)
+            try:
+                if ours is not None:
+                    lock, services = ours
+                    try:
+                        await self._follow(services.runner, begin, cancel_with_us=cancel_with_us)
+                    finally:
+                        try:
+                            await services.close()
+                        finally:
+                            lock.release()
+                    return
+                control = ControlClient(self._settings.data_dir)
+                await self._follow(control, begin, cancel_with_us=cancel_with_us)
+                return
+            except RunnerGone:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _follow(self, place: Place, begin: Begin, *, cancel_with_us: bool) -> None:
+        ids = set(await begin(place))
+        try:
+            await self._watch(place, ids)
+        except asyncio.CancelledError:
+            if cancel_with_us:
+                await self._cancel_rest(place, ids)
+            raise
+
+    async def _watch(self, place: Place, ids: set[str]) -> None:
+        left = {job_id for job_id in ids if job_id not in self._ended}
+        if not left:
+            return
+        events = events_of(place, left) if isinstance(place, Runner) else place.events(left)
+        async with aclosing(events) as stream:
+            async for event in stream:
+                self._on_event(event)
+                if event.job.is_final or event.job.is_stuck:
+                    self._ended[event.job.id] = event.job
+                    left.discard(event.job.id)
+                if not left:
+                    return
+
+    async def _cancel_rest(self, place: Place, ids: set[str]) -> None:
+        async with asyncio.timeout(_CANCEL_GRACE_S):
+            for job_id in ids - self._ended.keys():
+                await place.cancel(job_id)
+            await self._watch(place, ids)

@@ -1,0 +1,112 @@
+"""``comfy-runpod jobs``: what there is, and acting on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from ..jobs.model import Job, Move
+from ..jobs.states import State
+from ..jobs.store import JobStore
+from ..settings import Settings
+from .display import Display, job_line
+from .follow import Following
+from .run import print_ended
+
+
+async def jobs(arguments: argparse.Namespace, settings: Settings) -> int:
+    """List and show read the store beside the runner; cancel and retry go through it."""
+    match arguments.action:
+        case "list":
+            return await _list(arguments, settings)
+        case "show":
+            return await _show(arguments, settings)
+        case "cancel":
+            ids = await _full_ids(arguments.ids, settings)
+            with Display(len(ids)) as display:
+                ended = await Following(settings, display.show).cancel(ids)
+            for job in ended:
+                sys.stdout.write((json.dumps(job.to_json()) if arguments.json else job_line(job)) + "\n")
+            return 0 if all(job.state is State.CANCELLED for job in ended) else 1
+        case _:
+            ids = await _full_ids(arguments.ids, settings)
+            with Display(len(ids)) as display:
+                ended = await Following(settings, display.show).retry(ids)
+            for job in ended:
+                print_ended(job, as_json=arguments.json)
+            return 0 if all(job.state is State.DONE for job in ended) else 1
+
+
+async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    store = JobStore(settings.data_dir / "jobs.sqlite")
+    await store.open()
+    try:
+        found = await store.newest(max(arguments.limit, 0))
+    finally:
+        await store.close()
+    for job in found:
+        sys.stdout.write((json.dumps(job.to_json()) if arguments.json else job_line(job)) + "\n")
+    if not found and not arguments.json:
+        sys.stdout.write("No jobs yet.\n")
+    return 0
+
+
+async def _show(arguments: argparse.Namespace, settings: Settings) -> int:
+    store = JobStore(settings.data_dir / "jobs.sqlite")
+    await store.open()
+    try:
+        for job_id in arguments.ids:
+            job = await store.get(job_id)
+            moves = await store.timeline(job.id)
+            if arguments.json:
+                line: dict[str, Any] = job.to_json()
+                line["timeline"] = [{"at": m.at, "state": m.state, "note": m.note} for m in moves]
+                sys.stdout.write(json.dumps(line) + "\n")
+            else:
+                sys.stdout.write(_described(job, moves))
+    finally:
+        await store.close()
+    return 0
+
+
+async def _full_ids(given: list[str], settings: Settings) -> list[str]:
+    store = JobStore(settings.data_dir / "jobs.sqlite")
+    await store.open()
+    try:
+        return [(await store.get(job_id)).id for job_id in given]
+    finally:
+        await store.close()
+
+
+def _described(job: Job, moves: list[Move]) -> str:
+    lines = [job_line(job), f"  id         {job.id}"]
+    if job.remote_id:
+        lines.append(f"  endpoint   job {job.remote_id}, {job.remote_word}, worker {job.worker_id or '-'}")
+    if job.execution_ms is not None:
+        lines.append(f"  times      waited {job.delay_ms or 0} ms, ran {job.execution_ms} ms")
+    if job.retries:
+        lines.append(f"  retries    {job.retries}")
+    lines += [f"  result     {output.path}" for output in job.outputs]
+    for move in moves:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(move.at))
+        lines.append(f"  {at}  {move.state}{'  ' + move.note if move.note else ''}")
+    lines += _error_lines(job)
+    return "\n".join(lines) + "\n"
+
+
+def _error_lines(job: Job) -> list[str]:
+    details = (job.error or {}).get("details")
+    if not isinstance(details, dict):
+        return []
+    lines: list[str] = []
+    node = details.get("node")
+    if isinstance(node, dict):
+        lines.append(f"  node       {node.get('id')} ({node.get('class_type')})")
+    info = details.get("diagnostic_info")
+    log = info.get("last_log_lines") if isinstance(info, dict) else None
+    if isinstance(log, list):
+        lines += ["  ComfyUI's last log lines:", *(f"    | {line}" for line in log)]
+    return lines

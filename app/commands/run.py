@@ -1,0 +1,85 @@
+"""``comfy-runpod run``: workflows in, pictures out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from .. import FIRST_RUN
+from ..errors import BadInput
+from ..jobs.model import Job, JobSpec, new_job_id
+from ..jobs.states import State
+from ..services import make_target
+from ..settings import Settings
+from ..workflows import inputs_from, read_workflow, set_values
+from .display import Display, job_line
+from .follow import Following
+
+
+async def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Queue the workflows, follow them, and print where the results are."""
+    specs = await asyncio.to_thread(_specs, arguments, settings)
+    with Display(len(specs)) as display:
+        jobs = await Following(settings, display.show).run(specs)
+    for job in jobs:
+        print_ended(job, as_json=arguments.json)
+    return 0 if all(job.state is State.DONE for job in jobs) else 1
+
+
+async def say_how(arguments: argparse.Namespace, settings: Settings) -> int:
+    """What is said while there is no window yet."""
+    sys.stdout.write(
+        "The window comes with a later version. Workflows run from the command line:\n\n"
+        f"  {FIRST_RUN}\n"
+        "  comfy-runpod run WORKFLOW.json --target local      (set COMFYUI_DIR or COMFYUI_URL)\n"
+        "  comfy-runpod run WORKFLOW.json --target ENDPOINT   (set RUNPOD_API_KEY)\n"
+        "  comfy-runpod jobs list\n\n"
+        "`comfy-runpod --help` shows everything.\n"
+    )
+    return 0
+
+
+def print_ended(job: Job, *, as_json: bool) -> None:
+    """An ended job: its files on stdout, what went wrong on stderr."""
+    if as_json:
+        sys.stdout.write(json.dumps(job.to_json()) + "\n")
+        return
+    sys.stdout.writelines(f"{output.path}\n" for output in job.outputs if job.state is State.DONE)
+    sys.stdout.writelines(f"{text}\n" for text in job.texts)
+    sys.stderr.writelines(f"{job.name}: {warning}\n" for warning in job.warnings)
+    if job.state is not State.DONE:
+        sys.stderr.write(job_line(job) + "\n")
+
+
+def _specs(arguments: argparse.Namespace, settings: Settings) -> list[JobSpec]:
+    target = arguments.target or settings.runpod_endpoint_id
+    if not target:
+        raise BadInput(
+            "No target is given.", hint="Use --target demo, --target local, or a RunPod endpoint's id."
+        )
+    make_target(target, settings)
+    if arguments.count < 1:
+        raise BadInput("--count must be at least 1.")
+    if arguments.timeout is not None and not 0 < arguments.timeout <= 7 * 86_400:
+        raise BadInput("--timeout must be above 0 and at most 7 days, in seconds.")
+    output = Path(arguments.output) if arguments.output else settings.output_dir
+    specs: list[JobSpec] = []
+    for name in arguments.workflows:
+        workflow = read_workflow(Path(name))
+        prompt = set_values(workflow.prompt, arguments.set)
+        files = inputs_from(arguments.image, prompt)
+        spec = JobSpec(
+            name=workflow.name,
+            target=target,
+            prompt=prompt,
+            output_dir=str(output.absolute()),
+            files={key: str(path.absolute()) for key, path in files.items()},
+            ui_workflow=workflow.ui if not arguments.set else None,
+            timeout_s=arguments.timeout,
+        )
+        specs.extend(replace(spec, id=new_job_id()) for _ in range(arguments.count))
+    return specs

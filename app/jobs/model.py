@@ -1,0 +1,119 @@
+"""What a job is. Plain values; a change is a new value."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from worker.contract import Progress
+
+from .states import FINAL, Hold, State
+
+
+def new_job_id() -> str:
+    """An id that the job carries everywhere, as ``client_job_id`` too."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What was asked for. ``files`` maps the workflow's input names to paths on this computer."""
+
+    name: str
+    target: str
+    prompt: dict[str, Any]
+    output_dir: str
+    files: dict[str, str] = field(default_factory=dict)
+    ui_workflow: dict[str, Any] | None = None
+    timeout_s: float | None = None
+    id: str = field(default_factory=new_job_id)
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> JobSpec:
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in raw.items() if key in known})
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A result. ``path`` is set before it is fetched, so that a second fetching ends at the same place."""
+
+    filename: str
+    path: str
+    node_id: str = ""
+    media_type: str = ""
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as the window and the command line see it. Times are seconds since 1970, durations in ms."""
+
+    id: str
+    seq: int
+    name: str
+    target: str
+    output_dir: str
+    state: State = State.PREPARING
+    hold: Hold | None = None
+    created_at: float = 0.0
+    changed_at: float = 0.0
+    remote_id: str | None = None
+    remote_word: str | None = None
+    worker_id: str | None = None
+    delay_ms: int | None = None
+    execution_ms: int | None = None
+    retries: int = 0
+    lost_contact_since: float | None = None
+    outputs: tuple[OutputFile, ...] = ()
+    texts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    @property
+    def is_stuck(self) -> bool:
+        """On hold until the user decides."""
+        return self.state is State.ON_HOLD and self.hold is not Hold.ENGINE_DOWN
+
+    def to_json(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["outputs"] = [{f.name: getattr(o, f.name) for f in fields(o)} for o in self.outputs]
+        return values
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Job:
+        known = {f.name for f in fields(cls)}
+        values = {key: value for key, value in raw.items() if key in known}
+        values["state"] = State(values["state"])
+        values["hold"] = Hold(values["hold"]) if values.get("hold") else None
+        values["outputs"] = tuple(OutputFile(**o) for o in values.get("outputs") or ())
+        values["texts"] = tuple(values.get("texts") or ())
+        values["warnings"] = tuple(values.get("warnings") or ())
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One line of a job's timeline."""
+
+    at: float
+    state: State
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A job changed, or has new progress."""
+
+    job: Job
+    progress: Progress | None = None

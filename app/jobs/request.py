@@ -1,0 +1,55 @@
+"""From a job's specification to the request that the worker understands."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadInput
+from .model import JobSpec
+
+
+def request_of(spec: JobSpec) -> dict[str, Any]:
+    """The ``input`` of the job. Blocks: reads the input files.
+
+    Raises:
+        BadInput: when an input file cannot be read any more.
+    """
+    request: dict[str, Any] = {"workflow": spec.prompt, "client_job_id": spec.id}
+    if spec.files:
+        request["images"] = [
+            {"name": name, "image": _base64(Path(path))} for name, path in spec.files.items()
+        ]
+    if spec.ui_workflow is not None:
+        request["extra_pnginfo"] = {"workflow": spec.ui_workflow}
+    if spec.timeout_s is not None:
+        request["timeout"] = spec.timeout_s
+    return request
+
+
+def keep_inputs(spec: JobSpec, folder: Path) -> JobSpec:
+    """Copy the input files below ``folder``, so that the job runs with what it was given. Blocks.
+
+    Raises:
+        BadInput: when a file cannot be read or written.
+    """
+    kept: dict[str, str] = {}
+    for number, (name, path) in enumerate(spec.files.items()):
+        target = folder / spec.id / f"{number:03d}{Path(name).suffix}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        except OSError as error:
+            raise BadInput(f"The input file {path} cannot be kept for the job: {error.strerror}.") from error
+        kept[name] = str(target)
+    return replace(spec, files=kept)
+
+
+def _base64(path: Path) -> str:
+    try:
+        return base64.b64encode(path.read_bytes()).decode("ascii")
+    except OSError as error:
+        raise BadInput(f"The input file {path} cannot be read: {error.strerror}.") from error

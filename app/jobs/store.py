@@ -1,0 +1,192 @@
+"""Jobs on disk: SQLite with one writer thread. Every change is there before anything is done about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import BadInput
+from .model import Job, JobSpec, Move
+from .states import FINAL, State, check_move
+
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    target TEXT NOT NULL,
+    job TEXT NOT NULL,
+    spec TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, seq);
+CREATE TABLE IF NOT EXISTS moves (
+    id TEXT NOT NULL,
+    at REAL NOT NULL,
+    state TEXT NOT NULL,
+    note TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS moves_by_id ON moves (id, at);
+"""
+
+
+class JobStore:
+    """The table of jobs. Methods are safe to call from one event loop; reading works beside a writer."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-store")
+        self._db: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Create or open the file, readable by its user only.
+
+        Raises:
+            BadInput: when the file is no store of ours.
+        """
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        await self._run(lambda db: db.close())
+        self._db = None
+        self._thread.shutdown()
+
+    async def add(self, spec: JobSpec, note: str = "") -> Job:
+        """Note a new job."""
+
+        def write(db: sqlite3.Connection) -> Job:
+            now = self._clock()
+            job = Job(spec.id, 0, spec.name, spec.target, spec.output_dir, created_at=now, changed_at=now)
+            with db:
+                cursor = db.execute(
+                    "INSERT INTO jobs (id, state, target, job, spec) VALUES (?, ?, ?, ?, ?)",
+                    (job.id, job.state, job.target, "{}", json.dumps(spec.to_json())),
+                )
+                job = replace(job, seq=int(cursor.lastrowid or 0))
+                db.execute("UPDATE jobs SET job = ? WHERE id = ?", (json.dumps(job.to_json()), job.id))
+                db.execute("INSERT INTO moves VALUES (?, ?, ?, ?)", (job.id, now, job.state, note))
+            return job
+
+        return await self._run(write)
+
+    async def change(self, job_id: str, *, note: str = "", **values: Any) -> Job:
+        """Set fields of a job; a new ``state`` must be allowed by the table of moves.
+
+        Raises:
+            IllegalMove: when it is not. Nothing is written then.
+            BadInput: when there is no such job.
+        """
+
+        def write(db: sqlite3.Connection) -> Job:
+            old = _one(db, job_id)
+            state = State(values.get("state", old.state))
+            check_move(old.state, state)
+            now = self._clock()
+            if state is not State.ON_HOLD:
+                values.setdefault("hold", None)
+            new = replace(old, **{**values, "state": state, "changed_at": now})
+            with db:
+                db.execute(
+                    "UPDATE jobs SET state = ?, job = ? WHERE id = ?",
+                    (new.state, json.dumps(new.to_json()), job_id),
+                )
+                if state != old.state or note:
+                    db.execute("INSERT INTO moves VALUES (?, ?, ?, ?)", (job_id, now, state, note))
+            return new
+
+        return await self._run(write)
+
+    async def get(self, job_id: str) -> Job:
+        """The job with this id, or the only one whose id begins with it.
+
+        Raises:
+            BadInput: when there is none, or several.
+        """
+        return await self._run(lambda db: _one(db, job_id))
+
+    async def find(self, job_id: str) -> Job | None:
+        """The job with exactly this id, or None."""
+        return await self._run(lambda db: next(iter(_select(db, "WHERE id = ?", (job_id,))), None))
+
+    async def spec(self, job_id: str) -> JobSpec:
+        def read(db: sqlite3.Connection) -> JobSpec:
+            (raw,) = db.execute("SELECT spec FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            return JobSpec.from_json(json.loads(raw))
+
+        return await self._run(read)
+
+    async def unfinished(self) -> list[Job]:
+        """Jobs that are not in a final state, oldest first."""
+        marks = ",".join("?" * len(FINAL))
+        return await self._run(
+            lambda db: _select(db, f"WHERE state NOT IN ({marks}) ORDER BY seq", sorted(FINAL))
+        )
+
+    async def newest(self, limit: int = 50) -> list[Job]:
+        """The newest jobs, newest first."""
+        return await self._run(lambda db: _select(db, "ORDER BY seq DESC LIMIT ?", (limit,)))
+
+    async def timeline(self, job_id: str) -> list[Move]:
+        def read(db: sqlite3.Connection) -> list[Move]:
+            rows = db.execute("SELECT at, state, note FROM moves WHERE id = ? ORDER BY rowid", (job_id,))
+            return [Move(at, State(state), note) for at, state, note in rows]
+
+        return await self._run(read)
+
+    async def planned_paths(self) -> set[str]:
+        """Paths that jobs not yet done have chosen for their results."""
+        return {output.path for job in await self.unfinished() for output in job.outputs}
+
+    def _open(self, db: sqlite3.Connection) -> None:
+        with closing(db.executescript(_SCHEMA)):
+            pass
+        if os.name == "posix":
+            self._path.chmod(0o600)
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self._path, timeout=30)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+        return self._db
+
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def call() -> T:
+            try:
+                return work(self._connection())
+            except sqlite3.DatabaseError as error:
+                raise BadInput(
+                    f"The list of jobs {self._path} cannot be used: {error}.",
+                    hint="Move the file away; a new list is begun then.",
+                ) from error
+
+        # Shielded: a write that has begun is finished even when its caller is cancelled.
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
+
+
+def _select(db: sqlite3.Connection, where: str, values: Iterable[Any]) -> list[Job]:
+    rows = db.execute(f"SELECT job FROM jobs {where}", tuple(values))
+    return [Job.from_json(json.loads(raw)) for (raw,) in rows]
+
+
+def _one(db: sqlite3.Connection, job_id: str) -> Job:
+    found = _select(db, "WHERE id = ?", (job_id,))
+    if not found and len(job_id) >= 4 and job_id.isalnum():
+        found = _select(db, "WHERE id GLOB ?", (f"{job_id}*",))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadInput(f"Several jobs have an id that begins with {job_id!r}.", hint="Give more of it.")
+    raise BadInput(f"There is no job {job_id!r}.", hint="`comfy-runpod jobs list` shows the jobs.")

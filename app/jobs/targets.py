@@ -1,0 +1,32 @@
+"""Where jobs run, as the runner sees it: something that gives a client of the job API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from ..endpoint.client import JobClient
+
+
+class Target(Protocol):
+    """One place to run.
+
+    ``poll_s`` is the pause between looks at running jobs, in seconds. ``volume`` is the endpoint's network
+    volume as a folder here, when it can be read as one: results are taken from it, and it tells whether a
+    submit without an answer arrived.
+    """
+
+    name: str
+    poll_s: float
+    volume: Path | None
+
+    async def client(self) -> JobClient:
+        """Have the target ready for a request, starting what must be started. Called often, so cheap.
+
+        Raises:
+            Unreachable: for a passing fault; it is tried again.
+            ComfyRunPodError: for anything that the user must do something about.
+        """
+
+    async def close(self) -> None:
+        """Let go; stops what was started here and has nothing left to do."""

@@ -1,0 +1,250 @@
+"""The one place where services are built and joined. No Qt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+from .comfyui import Folders, Installation, Supervisor, folders_of
+from .endpoint.client import JobClient
+from .endpoint.config import EndpointConfig
+from .endpoint.local import Access, LocalEndpoint
+from .errors import BadInput, NeedsSetup, ProcessFailed
+from .jobs.control import ControlServer, RunnerLock
+from .jobs.runner import Runner
+from .jobs.store import JobStore
+from .jobs.targets import Target
+from .settings import Settings
+
+log = logging.getLogger(__name__)
+
+DEMO, LOCAL = "demo", "local"
+_ENDPOINT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
+#: How long a local endpoint that nobody asks anything and that has nothing to do stays, in seconds.
+_IDLE_EXIT_S = 30.0
+#: How long a local endpoint that answered is believed to be there still, in seconds.
+_SURE_S = 2.0
+#: What the platform grants a job beside the execution that the worker limits itself, in milliseconds.
+_OVERHEAD_MS = 120_000
+_LOCAL_POLL_S, _REMOTE_POLL_S = 0.1, 1.0
+
+
+class EndpointTarget:
+    """A target that is a local endpoint: the demo engine, or the user's own ComfyUI.
+
+    Args:
+        stays: the endpoint does not end by itself when it has nothing to do.
+    """
+
+    poll_s = _LOCAL_POLL_S
+
+    def __init__(self, name: str, settings: Settings, *, port: int = 0, stays: bool = False) -> None:
+        self.name = name
+        self._settings = settings
+        self._port = port
+        self._stays = stays
+        self._folder = settings.data_dir / "endpoints" / name
+        self.volume: Path | None = self._folder / "volume"
+        self._endpoint: LocalEndpoint | None = None
+        self._access: Access | None = None
+        self._client: JobClient | None = None
+        self._sure_until = 0.0
+        self._making_sure = asyncio.Lock()
+
+    async def client(self) -> JobClient:
+        async with self._making_sure:
+            if self._client is None or time.monotonic() > self._sure_until:
+                self._client = await self._ensured_client()
+                self._sure_until = time.monotonic() + _SURE_S
+            return self._client
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+        if self._endpoint is not None and await self._endpoint.stop_if_idle():
+            await self._stopped()
+
+    async def serve(self) -> Access:
+        """Have the endpoint up; how to reach it."""
+        await self.client()
+        if self._access is None:
+            raise ProcessFailed("The local endpoint did not start.")
+        return self._access
+
+    async def stop(self) -> None:
+        """End the endpoint, busy or not. Its unfinished jobs go on when it is started again."""
+        if self._client is not None:
+            await self._client.close()
+        if self._endpoint is not None:
+            await self._endpoint.stop()
+            await self._stopped()
+
+    async def _ensured_client(self) -> JobClient:
+        if self._endpoint is None:
+            self._endpoint = LocalEndpoint(self._config(await self._worker_env()))
+        access = await self._endpoint.ensure()
+        if self._client is not None and access == self._access:
+            return self._client
+        if self._client is not None:
+            await self._client.close()
+        self._access = access
+        return JobClient(access.base_url, access.endpoint_id, access.api_key, attempts=2, backoff_s=0.1)
+
+    def _config(self, worker_env: dict[str, str]) -> EndpointConfig:
+        settings, volume = self._settings, self._folder / "volume"
+        volume.mkdir(parents=True, exist_ok=True)
+        return EndpointConfig(
+            endpoint_id=self.name,
+            data_dir=self._folder,
+            worker_argv=(sys.executable, "-m", "worker"),
+            worker_env={"EXECUTION_TIMEOUT": f"{settings.execution_timeout_s:g}", **worker_env},
+            volume_dir=volume,
+            # One worker per attached ComfyUI; several only with own instances.
+            workers=settings.workers if self.name == DEMO else 1,
+            execution_timeout_ms=int(settings.execution_timeout_s * 1000) + _OVERHEAD_MS,
+            idle_exit_s=None if self._stays else _IDLE_EXIT_S,
+            port=self._port,
+        )
+
+    async def _stopped(self) -> None:
+        """The endpoint has ended, and nothing of ours runs any more."""
+
+    async def _worker_env(self) -> dict[str, str]:
+        return demo_worker_env(self._folder)
+
+
+class ComfyTarget(EndpointTarget):
+    """ "This computer": a worker attached to the ComfyUI at COMFYUI_URL, or to the one that we start."""
+
+    def __init__(self, settings: Settings, *, port: int = 0, stays: bool = False) -> None:
+        super().__init__(LOCAL, settings, port=port, stays=stays)
+        self._supervisor: Supervisor | None = None
+
+    async def _ensured_client(self) -> JobClient:
+        if self._supervisor is not None:
+            await self._supervisor.ensure()
+        return await super()._ensured_client()
+
+    async def _stopped(self) -> None:
+        if self._supervisor is not None:
+            await self._supervisor.stop()
+
+    async def _worker_env(self) -> dict[str, str]:
+        settings = self._settings
+        url = settings.comfyui_url
+        if url is None:
+            if settings.comfyui_dir is None:
+                raise NeedsSetup(
+                    "No ComfyUI is known on this computer.",
+                    hint="Set COMFYUI_URL to one that runs, or COMFYUI_DIR to the folder of its main.py.",
+                )
+            installation = Installation.at(
+                settings.comfyui_dir, settings.comfyui_python, settings.comfyui_args
+            )
+            self._supervisor = Supervisor(installation, settings.data_dir / "comfyui")
+            url = await self._supervisor.ensure()
+        return attach_worker_env(url, await folders_of(url, settings.comfyui_dir))
+
+
+class RunPodTarget:
+    """An endpoint on RunPod."""
+
+    poll_s = _REMOTE_POLL_S
+    volume: Path | None = None
+
+    def __init__(self, endpoint_id: str, settings: Settings) -> None:
+        self.name = endpoint_id
+        self._settings = settings
+        self._client: JobClient | None = None
+
+    async def client(self) -> JobClient:
+        if self._client is None:
+            if not self._settings.runpod_api_key:
+                raise NeedsSetup(
+                    f"No RunPod API key is set, so the endpoint {self.name} cannot be asked.",
+                    hint="Set RUNPOD_API_KEY.",
+                )
+            settings = self._settings
+            self._client = JobClient(settings.runpod_base_url, self.name, settings.runpod_api_key.reveal())
+        return self._client
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+def make_target(name: str, settings: Settings) -> Target:
+    """The target of a name: ``demo``, ``local``, or the id of an endpoint on RunPod.
+
+    Raises:
+        BadInput: when it can be none of them.
+    """
+    if name == DEMO:
+        return EndpointTarget(DEMO, settings)
+    if name == LOCAL:
+        return ComfyTarget(settings)
+    if _ENDPOINT_ID.fullmatch(name):
+        return RunPodTarget(name, settings)
+    raise BadInput(f"There is no target {name!r}.", hint="Use demo, local, or the id of a RunPod endpoint.")
+
+
+def demo_worker_env(folder: Path) -> dict[str, str]:
+    """A worker that owns a demo engine, on any free port."""
+    engine = folder / "engine"
+    return {
+        "COMFYUI_COMMAND": json.dumps([sys.executable, "-m", "app.demo"]),
+        "COMFYUI_PORT": "0",
+        "COMFYUI_DIR": str(engine),
+    }
+
+
+def attach_worker_env(url: str, folders: Folders) -> dict[str, str]:
+    """A worker that speaks to somebody else's ComfyUI."""
+    return {
+        "COMFYUI_URL": url,
+        "COMFYUI_INPUT_DIR": str(folders.input_dir),
+        "COMFYUI_OUTPUT_DIR": str(folders.output_dir),
+    }
+
+
+class Services:
+    """The runner with what it needs. Only the holder of the runner's lock may build one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.store = JobStore(settings.data_dir / "jobs.sqlite")
+        self.runner = Runner(
+            self.store, lambda name: make_target(name, settings), settings.data_dir / "inputs"
+        )
+        self._control = ControlServer(self.runner, settings.data_dir)
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Self:
+        services = cls(settings)
+        await services.store.open()
+        await services._control.start()
+        await services.runner.start()
+        return services
+
+    async def close(self) -> None:
+        await self._control.close()
+        await self.runner.close()
+        await self.store.close()
+
+
+async def become_runner(settings: Settings) -> tuple[RunnerLock, Services] | None:
+    """The services, when no other process runs the jobs; release the lock after closing them."""
+    lock = RunnerLock(settings.data_dir)
+    if not await asyncio.to_thread(lock.acquire):
+        return None
+    try:
+        return lock, await Services.start(settings)
+    except BaseException:
+        lock.release()
+        raise

@@ -62,15 +62,16 @@ get_uv() {
     "$home/bin/python" -m pip install --quiet --disable-pip-version-check uv
 }
 
-# choose_python: the system's Python when it is 3.11 to 3.13, else uv gets one.
+# choose_python: the system's Python when it is 3.11 to 3.13, else uv gets one. An environment that is there stays.
 choose_python() {
     [ -z "${UV_PYTHON:-}" ] || return 0
-    for candidate in python3 python3.13 python3.12 python3.11; do
-        path=$(command -v "$candidate" 2>/dev/null) || continue
-        if "$path" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
-            export UV_PYTHON="$path" UV_PYTHON_DOWNLOADS=never
-            return 0
-        fi
+    for candidate in .venv/bin/python python3 python3.13 python3.12 python3.11; do
+        path=$("$candidate" -c 'import sys
+if not (3, 11) <= sys.version_info[:2] <= (3, 13): sys.exit(1)
+print(sys.executable)' 2>/dev/null) || continue
+        export UV_PYTHON_DOWNLOADS=never
+        [ "$candidate" = .venv/bin/python ] || export UV_PYTHON="$path"
+        return 0
     done
     say "No Python 3.11 to 3.13 is here; uv gets one."
 }

@@ -53,13 +53,15 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    jobs = commands.add_parser("jobs", help="list, show, cancel and retry jobs")
+    jobs = commands.add_parser("jobs", help="list, show, cancel, retry and wait for jobs")
     actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="the newest jobs, newest first")
     listed.add_argument("--limit", type=int, default=20, metavar="N")
     for name, text in (("show", "all about a job"), ("cancel", "cancel jobs"), ("retry", "run jobs again")):
         action = actions.add_parser(name, help=text)
         action.add_argument("ids", nargs="+", metavar="ID", help="a job's id, or the beginning of it")
+    wait = actions.add_parser("wait", help="take up unfinished jobs and see them to their end")
+    wait.add_argument("ids", nargs="*", metavar="ID", help="default: all unfinished jobs")
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="print JSON")
 

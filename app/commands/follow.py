@@ -51,6 +51,15 @@ class Following:
         await self._until_ended(cancel, cancel_with_us=False)
         return list(self._ended.values())
 
+    async def wait(self, ids: Sequence[str]) -> list[Job]:
+        """Follow jobs that are there to their end."""
+
+        async def known(place: Place) -> list[str]:
+            return [job_id for job_id in ids if job_id not in self._ended]
+
+        await self._until_ended(known, cancel_with_us=False)
+        return [self._ended[job_id] for job_id in ids]
+
     async def retry(self, ids: Sequence[str]) -> list[Job]:
         """Run again as new jobs, and follow them to the end."""
         new: dict[str, str] = {}
@@ -85,7 +94,7 @@ class Following:
                 await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _follow(self, place: Place, begin: Begin, *, cancel_with_us: bool) -> None:
-        ids = set(await begin(place))
+        ids = await begin(place)
         try:
             await self._watch(place, ids)
         except asyncio.CancelledError:
@@ -93,11 +102,11 @@ class Following:
                 await self._cancel_rest(place, ids)
             raise
 
-    async def _watch(self, place: Place, ids: set[str]) -> None:
+    async def _watch(self, place: Place, ids: list[str]) -> None:
         left = {job_id for job_id in ids if job_id not in self._ended}
         if not left:
             return
-        events = events_of(place, left) if isinstance(place, Runner) else place.events(left)
+        events = events_of(place, ids) if isinstance(place, Runner) else place.events(ids)
         async with aclosing(events) as stream:
             async for event in stream:
                 self._on_event(event)
@@ -107,8 +116,8 @@ class Following:
                 if not left:
                     return
 
-    async def _cancel_rest(self, place: Place, ids: set[str]) -> None:
+    async def _cancel_rest(self, place: Place, ids: list[str]) -> None:
         async with asyncio.timeout(_CANCEL_GRACE_S):
-            for job_id in ids - self._ended.keys():
+            for job_id in [job_id for job_id in ids if job_id not in self._ended]:
                 await place.cancel(job_id)
             await self._watch(place, ids)

@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from ..jobs.model import Job, Move
@@ -31,22 +33,35 @@ async def jobs(arguments: argparse.Namespace, settings: Settings) -> int:
             for job in ended:
                 sys.stdout.write((json.dumps(job.to_json()) if arguments.json else job_line(job)) + "\n")
             return 0 if all(job.state is State.CANCELLED for job in ended) else 1
+        case "wait":
+            ids = await _full_ids(arguments.ids, settings) or await _unfinished(settings)
+            with Display(len(ids)) as display:
+                return _print_all(await Following(settings, display.show).wait(ids), arguments)
         case _:
             ids = await _full_ids(arguments.ids, settings)
             with Display(len(ids)) as display:
-                ended = await Following(settings, display.show).retry(ids)
-            for job in ended:
-                print_ended(job, as_json=arguments.json)
-            return 0 if all(job.state is State.DONE for job in ended) else 1
+                return _print_all(await Following(settings, display.show).retry(ids), arguments)
 
 
-async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+def _print_all(ended: list[Job], arguments: argparse.Namespace) -> int:
+    for job in ended:
+        print_ended(job, as_json=arguments.json)
+    return 0 if all(job.state is State.DONE for job in ended) else 1
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncGenerator[JobStore, None]:
     store = JobStore(settings.data_dir / "jobs.sqlite")
     await store.open()
     try:
-        found = await store.newest(max(arguments.limit, 0))
+        yield store
     finally:
         await store.close()
+
+
+async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    async with _store(settings) as store:
+        found = await store.newest(max(arguments.limit, 0))
     for job in found:
         sys.stdout.write((json.dumps(job.to_json()) if arguments.json else job_line(job)) + "\n")
     if not found and not arguments.json:
@@ -55,9 +70,7 @@ async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _show(arguments: argparse.Namespace, settings: Settings) -> int:
-    store = JobStore(settings.data_dir / "jobs.sqlite")
-    await store.open()
-    try:
+    async with _store(settings) as store:
         for job_id in arguments.ids:
             job = await store.get(job_id)
             moves = await store.timeline(job.id)
@@ -67,18 +80,17 @@ async def _show(arguments: argparse.Namespace, settings: Settings) -> int:
                 sys.stdout.write(json.dumps(line) + "\n")
             else:
                 sys.stdout.write(_described(job, moves))
-    finally:
-        await store.close()
     return 0
 
 
 async def _full_ids(given: list[str], settings: Settings) -> list[str]:
-    store = JobStore(settings.data_dir / "jobs.sqlite")
-    await store.open()
-    try:
+    async with _store(settings) as store:
         return [(await store.get(job_id)).id for job_id in given]
-    finally:
-        await store.close()
+
+
+async def _unfinished(settings: Settings) -> list[str]:
+    async with _store(settings) as store:
+        return [job.id for job in await store.unfinished()]
 
 
 def _described(job: Job, moves: list[Move]) -> str:

@@ -106,7 +106,7 @@ class ControlServer:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """The jobs in ``?ids=a,b`` as they are, then every event of theirs, one JSON object a line."""
-        ids = set(request.query.get("ids", "").split(","))
+        ids = request.query.get("ids", "").split(",")
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
         async for event in events_of(self._runner, ids):

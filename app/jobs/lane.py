@@ -7,6 +7,7 @@ anything is done and after every change, so that each task can be begun anew fro
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -56,7 +57,8 @@ class Lane:
         self._to_send = asyncio.Event()
         self._to_follow = asyncio.Event()
         self._to_fetch: asyncio.Queue[tuple[Job, Any]] = asyncio.Queue()
-        self._submission: asyncio.Task[JobReply] | None = None
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._closing = False
 
     # -- what the runner calls ------------------------------------------------------------------------
@@ -77,12 +79,11 @@ class Lane:
         if job.state in (State.WAITING, State.STARTING, State.RUNNING):
             job = await self._change(job, state=State.CANCELLING)
             await self._ask_to_cancel(job)
-        elif job.id in self._unsent and self._submission is None:
-            del self._unsent[job.id]
-            job = await self._change(job, state=State.CANCELLED, note="Cancelled before it was sent")
         elif job.state is State.SUBMITTING:
-            # Its request is under way: only with the answer do we know what to cancel.
+            # Its request is under way, or was once: first it must be known what came of it.
             self._cancel_wanted.add(job.id)
+        elif job.id in self._unsent:
+            job = await self._drop_unsent(job)
         return job
 
     async def run(self) -> None:
@@ -95,10 +96,8 @@ class Lane:
     async def finish_submission(self, timeout_s: float) -> None:
         """Before closing: send nothing new, and let a request that is under way get its answer."""
         self._closing = True
-        if self._submission is not None:
-            await asyncio.wait({self._submission}, timeout=timeout_s)
-            # The task that waits for the answer writes it down in its next steps.
-            await asyncio.sleep(0.1)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), timeout_s)
 
     # -- sending --------------------------------------------------------------------------------------
 
@@ -106,7 +105,7 @@ class Lane:
         failures = 0
         while True:
             self._to_send.clear()
-            job = next((job for job in self._unsent.values() if not self._is_left(job)), None)
+            job = next((job for job in self._unsent.values() if not job.is_stuck), None)
             if job is None or self._closing:
                 await self._to_send.wait()
                 continue
@@ -115,41 +114,49 @@ class Lane:
                 failures = 0
             except ComfyRunPodError as error:
                 held = self._unsent.get(job.id)
-                if held is not None and held.hold is not Hold.MAYBE_SENT:
+                if held is not None and held.state is not State.SUBMITTING:
                     if not isinstance(error, Unreachable | RateLimited):
                         await self._fail(held, error)
                         continue
-                    await self._hold(held, Hold.ENGINE_DOWN, error)
+                    await self._change(
+                        held, state=State.ON_HOLD, hold=Hold.ENGINE_DOWN, error=_problem_json(error)
+                    )
                 await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
                 failures += 1
 
-    def _is_left(self, job: Job) -> bool:
-        """Whether the job waits for the user. One that may have been sent waits so only without a volume."""
-        return job.is_stuck and not (job.hold is Hold.MAYBE_SENT and self._target.volume is not None)
-
     async def _send(self, job: Job) -> None:
         if job.state is State.SUBMITTING:
-            # We were ended between sending and noting the answer.
-            job = await self._hold(job, Hold.MAYBE_SENT, None)
-        if job.hold is Hold.MAYBE_SENT and (self._target.volume is None or await self._was_sent(job)):
+            # It was sent once and no answer was noted: we were ended in between, or the answer got lost.
+            if self._target.volume is None:
+                await self._change(job, state=State.ON_HOLD, hold=Hold.MAYBE_SENT)
+                return
+            if await self._was_sent(job):
+                return
+            job = await self._change(job, state=State.PREPARING, note="Was not received; it is sent again")
+        if job.id in self._cancel_wanted:
+            await self._drop_unsent(job)
             return
-        spec = await self._store.spec(job.id)
-        request = await asyncio.to_thread(request_of, spec)
+        request = await asyncio.to_thread(request_of, await self._store.spec(job.id))
         client = await self._target.client()
         if job.id not in self._unsent or self._closing:
             return
-        job = await self._change(job, state=State.SUBMITTING)
-        self._submission = asyncio.create_task(client.run(request), name=f"submit-{job.id}")
+        # Until the answer is noted, closing waits: it says under which name the job runs.
+        self._settled.clear()
         try:
-            # Shielded: a request under way is not abandoned, its answer says under which name the job runs.
-            reply = await asyncio.shield(self._submission)
+            job = await self._change(job, state=State.SUBMITTING)
+            reply = await client.run(request)
         except SubmitUnanswered as error:
             log.warning("Job %s: %s", job.id, error)
-            await self._hold(job, Hold.MAYBE_SENT, error)
-            return
+            if self._target.volume is None:
+                problem = _problem_json(error)
+                await self._change(job, state=State.ON_HOLD, hold=Hold.MAYBE_SENT, error=problem)
+        except ComfyRunPodError:
+            await self._change(job, state=State.PREPARING, note="Was not sent")
+            raise
+        else:
+            await self._sent(job, reply.id, reply.status)
         finally:
-            self._submission = None
-        await self._sent(job, reply.id, reply.status)
+            self._settled.set()
 
     async def _sent(self, job: Job, remote_id: str, word: str | None) -> None:
         self._unsent.pop(job.id, None)
@@ -346,9 +353,10 @@ class Lane:
         self._publish(JobEvent(new))
         return new
 
-    async def _hold(self, job: Job, hold: Hold, error: ComfyRunPodError | None) -> Job:
-        problem = _problem_json(error) if error is not None else None
-        return await self._change(job, state=State.ON_HOLD, hold=hold, error=problem)
+    async def _drop_unsent(self, job: Job) -> Job:
+        self._unsent.pop(job.id, None)
+        self._cancel_wanted.discard(job.id)
+        return await self._change(job, state=State.CANCELLED, note="Cancelled before it was sent")
 
     async def _fail(self, job: Job, error: ComfyRunPodError) -> None:
         del self._unsent[job.id]

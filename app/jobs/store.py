@@ -20,6 +20,7 @@ from .states import FINAL, State, check_move
 
 T = TypeVar("T")
 
+_VERSION = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -149,8 +150,12 @@ class JobStore:
         return {output.path for job in await self.unfinished() for output in job.outputs}
 
     def _open(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise sqlite3.DatabaseError("it was written by another version of this program")
         with closing(db.executescript(_SCHEMA)):
             pass
+        db.execute(f"PRAGMA user_version = {_VERSION}")
         if os.name == "posix":
             self._path.chmod(0o600)
 

@@ -1,0 +1,139 @@
+"""The program as a user runs it: real processes, a data folder of its own, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = ROOT / "resources" / "workflows"
+
+
+@dataclass
+class Cli:
+    """Runs ``comfy-runpod`` with its data in ``data``."""
+
+    data: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RUNPOD", "COMFY"))}
+        return {
+            **kept,
+            "COMFY_RUNPOD_DATA": str(self.data),
+            "COMFY_RUNPOD_CONFIG": str(self.data / "settings.yaml"),
+            **self.extra,
+        }
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "app.cli", *map(str, arguments)],
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str | Path, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            pytest.fail(f"{arguments} did not end in {timeout} s\n{out}\n{err}\n{self.logs()}")
+        return subprocess.CompletedProcess(list(map(str, arguments)), process.returncode, out, err)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs, oldest first."""
+        listed = self.run("jobs", "list", "--json", "--limit", "10000")
+        assert listed.returncode == 0, listed.stderr
+        return [json.loads(line) for line in listed.stdout.splitlines()][::-1]
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that works on this data folder, children of children among them."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words = [*process.cmdline(), *process.environ().values()]
+            except (psutil.Error, OSError):
+                continue
+            if process.pid != os.getpid() and any(str(self.data) in word for word in words):
+                found.append(process)
+        return found
+
+    def find(self, module: str) -> list[psutil.Process]:
+        """Processes run as ``python -m MODULE`` on this data folder; of a forked pair the parent only."""
+        found = []
+        for process in self.processes():
+            try:
+                if module in process.cmdline() and module not in process.parent().cmdline():
+                    found.append(process)
+            except (psutil.Error, AttributeError):
+                continue
+        return found
+
+    def logs(self) -> str:
+        parts = [
+            f"== {path}\n{path.read_text(errors='replace')[-3000:]}" for path in self.data.rglob("*.log")
+        ]
+        return "\n".join(parts)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    program = Cli(tmp_path / "data")
+    yield program
+    left = program.processes()
+    for process in left:
+        if process.is_running():
+            process.kill()
+    psutil.wait_procs(left, timeout=10)
+
+
+def until(true: Callable[[], Any], timeout: float = 30, every: float = 0.02) -> Any:
+    """Wait for something to become true; its value."""
+    deadline = time.monotonic() + timeout
+    while not (value := true()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing after {timeout} s")
+        time.sleep(every)
+    return value
+
+
+def blur_chain(length: int, size: int = 1400, color: int = 1, prefix: str = "slow") -> dict[str, Any]:
+    """A workflow that takes about 0.1 s for each link of the chain, and can be interrupted between them."""
+    inputs: dict[str, Any] = {"width": size, "height": size, "batch_size": 1, "color": color}
+    workflow: dict[str, Any] = {"1": {"class_type": "EmptyImage", "inputs": inputs}}
+    for number in range(2, length + 2):
+        blur = {"image": [str(number - 1), 0], "blur_radius": 12, "sigma": 5.0}
+        workflow[str(number)] = {"class_type": "ImageBlur", "inputs": blur}
+    save = {"images": [str(length + 1), 0], "filename_prefix": prefix}
+    workflow["save"] = {"class_type": "SaveImage", "inputs": save}
+    return workflow
+
+
+def color_workflow(color: int, prefix: str, size: int = 16) -> dict[str, Any]:
+    inputs = {"width": size, "height": size, "batch_size": 1, "color": color}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": inputs},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
+    }
+
+
+def written(path: Path, workflow: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(workflow), encoding="utf-8")
+    return path

@@ -9,31 +9,17 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import aiohttp
 
+from tests.engines import Engine
+
 DATA = Path(__file__).parents[1] / "data" / "comfyui"
 LIMIT_S = 40.0
 _TEMP_NAME = re.compile(r"ComfyUI_temp_[a-z]{5}")
-
-
-@dataclass(frozen=True)
-class Engine:
-    name: str
-    url: str
-    base: Path
-
-    @property
-    def input(self) -> Path:
-        return self.base / "input"
-
-    @property
-    def output(self) -> Path:
-        return self.base / "output"
 
 
 class Client:

@@ -18,8 +18,8 @@ from PIL import Image
 
 from app.demo.files import Folders
 from app.demo.server import DemoEngine
-from tests.contract.conftest import wait_until_ready
-from tests.contract.driver import Client, Engine, chain, empty, node
+from tests.contract.driver import Client, chain, empty, node
+from tests.engines import Engine, wait_until_ready
 from worker.process import ChildProcess, clean_environment
 
 ROOT = Path(__file__).parents[2]

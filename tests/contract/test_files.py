@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.contract.driver import Client, Engine, empty, node
+from tests.contract.driver import Client, empty, node
+from tests.engines import Engine
 
 WORKFLOWS = Path(__file__).parents[2] / "resources" / "workflows"
 

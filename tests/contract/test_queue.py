@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.contract.driver import Client, Engine, Recording, chain, empty, node
+from tests.contract.driver import Client, Recording, chain, empty, node
+from tests.engines import Engine
 
 SLOW = 14
 

@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from tests.contract.driver import Client, Engine, Recording
+from tests.contract.driver import Client, Recording
+from tests.engines import Engine
 
 
 async def _replay_with_events(engine: Engine, name: str) -> None:

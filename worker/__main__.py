@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from . import outputs
+from . import inputs, outputs
 from .config import Config
 from .handler import Worker
 from .process import end_own_group, hold_lifeline
@@ -13,12 +13,22 @@ from .supervisor import OwnComfy
 
 log = logging.getLogger("worker")
 
+#: How long a worker whose parent is gone may take to stop a cancelled job and take its inputs away.
+_TIDY_S = 8.0
+
 
 def main() -> int:
     """Run the worker until the platform stops it; the exit code is 2 when it cannot begin."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    hold_lifeline(end_own_group)
     own: OwnComfy | None = None
+    worker: Worker | None = None
+
+    def parent_is_gone() -> None:
+        if worker is not None:
+            worker.tidy.wait(_TIDY_S)
+        end_own_group()
+
+    hold_lifeline(parent_is_gone)
     try:
         config = Config.from_env()
         if config.owns_comfyui:
@@ -29,6 +39,8 @@ def main() -> int:
         return 2
     if config.volume is not None:
         outputs.prune_volume(config.volume, config.result_retention_s)
+    if not config.owns_comfyui:
+        inputs.remove_leftovers(config.input_dir, config.cleanup_age_s)
     worker = Worker(config, own)
 
     # Imported only now: it takes a third of a second, in which ComfyUI is already starting.

@@ -12,10 +12,12 @@ import hashlib
 import json
 import logging
 import os
+import threading
 import time
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,9 @@ class Worker:
         self._client: ComfyClient | None = None
         self._session: aiohttp.ClientSession | None = None
         self._delivered: list[Path] = []
+        #: Set while no cancelled job is being taken out of ComfyUI and its inputs away.
+        self.tidy = threading.Event()
+        self.tidy.set()
 
     async def handle(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The SDK's handler: the answer of one job, as the contract describes it."""
@@ -64,6 +69,8 @@ class Worker:
                 hint="This is a fault of the worker. Please report it with the diagnostics.",
                 traceback=traceback.format_exception(error),
             )
+        finally:
+            self.tidy.set()
         own_log = self._own.tail() if self._own is not None else None
         return await failure(problem, self._client, own_log, self._config.output_dir)
 
@@ -78,17 +85,11 @@ class Worker:
         await asyncio.to_thread(self._take_note, job_id, request.client_job_id)
         client = await self._ready_client()
         ready = time.monotonic()
-        staged = await asyncio.to_thread(
-            inputs.stage, request.files, request.workflow, config.input_dir, job_id, own=config.owns_comfyui
-        )
         poster = ProgressPoster(
             self._http(), config.result_url, key=config.result_key, worker_id=config.worker_id, job_id=job_id
         )
-        try:
-            async with poster:
-                collected, warnings = await self._execute(client, job_id, staged.workflow, request, poster)
-        finally:
-            await asyncio.shield(asyncio.to_thread(staged.remove))
+        async with self._staged(request, job_id) as workflow, poster:
+            collected, warnings = await self._execute(client, job_id, workflow, request, poster)
         executed = time.monotonic()
         key = hashlib.sha256((request.client_job_id or job_id).encode()).hexdigest()[:24]
         packed = await asyncio.to_thread(outputs.pack, collected.files, config, request.output_mode, key)
@@ -111,6 +112,27 @@ class Worker:
         }
         answer["provenance"] = await self._provenance(client)
         return answer
+
+    @asynccontextmanager
+    async def _staged(self, request: Request, job_id: str) -> AsyncGenerator[dict[str, Any], None]:
+        """The workflow with its inputs in place, which are taken away afterwards whatever happens."""
+        config = self._config
+        work = asyncio.ensure_future(
+            asyncio.to_thread(
+                inputs.stage,
+                request.files,
+                request.workflow,
+                config.input_dir,
+                job_id,
+                own=config.owns_comfyui,
+            )
+        )
+        try:
+            yield (await asyncio.shield(work)).workflow
+        finally:
+            self.tidy.clear()
+            staged = await work
+            await asyncio.shield(asyncio.to_thread(staged.remove))
 
     async def _execute(
         self,
@@ -171,6 +193,7 @@ class Worker:
             raise
         finally:
             if not ended:
+                self.tidy.clear()
                 await asyncio.shield(_withdraw(client, prompt_id))
             client.unfollow(prompt_id)
 

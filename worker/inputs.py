@@ -12,6 +12,7 @@ import copy
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -64,6 +65,16 @@ def stage(
         staged.remove()
         raise
     return staged
+
+
+def remove_leftovers(input_dir: Path, older_than_s: float) -> None:
+    """Delete what a killed worker left staged in somebody else's input folder. Blocks."""
+    ours = input_dir / OWN_FOLDER
+    for folder in ours.iterdir() if ours.is_dir() else ():
+        if time.time() - folder.stat().st_mtime > older_than_s:
+            shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        ours.rmdir()
 
 
 def rewritten(workflow: dict[str, Any], files: Sequence[InputFile], folder: PurePosixPath) -> dict[str, Any]:

@@ -80,9 +80,14 @@ def _given(words: Sequence[str], option: str) -> Path | None:
 
 def _agrees(folder: Path, listed: Any) -> bool:
     """Whether ComfyUI's list of files, as ``name [kind]``, is what the folder holds at its top."""
-    if not folder.is_absolute() or not folder.is_dir():
+    if not folder.is_absolute():
         return False
-    names = [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
+    if not isinstance(listed, list):
+        # It answers with an error while the folder is not there: ComfyUI makes it with the first result.
+        return folder.parent.is_dir() and not (folder.is_dir() and _has_files(folder))
+    if not folder.is_dir():
+        return False
+    names = [item for item in listed if isinstance(item, str)]
     if not names:
         return not _has_files(folder)
     return all((folder / name).is_file() or (folder / name.rpartition(" [")[0]).is_file() for name in names)
@@ -93,6 +98,6 @@ def _has_files(folder: Path) -> bool:
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> Any:
+    """The answer; None for an error status."""
     async with session.get(url) as response:
-        response.raise_for_status()
-        return await response.json(content_type=None)
+        return await response.json(content_type=None) if response.status == 200 else None

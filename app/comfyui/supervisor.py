@@ -19,6 +19,7 @@ import psutil
 from worker.process import clean_environment, start_detached, wait_for_end
 
 from ..errors import NeedsSetup, ProcessFailed
+from ..files import write_private
 
 _START_TIMEOUT_S = 600.0
 _LOG_LINES = 50
@@ -163,10 +164,7 @@ class Supervisor:
                 "folder": str(self._installation.folder),
                 "args": [*self._installation.args],
             }
-            self._state_file.parent.mkdir(parents=True, exist_ok=True)
-            aside = self._state_file.with_suffix(".part")
-            aside.write_text(json.dumps(state), encoding="utf-8")
-            aside.replace(self._state_file)
+            write_private(self._state_file, json.dumps(state))
 
 
 def _is_same_process(pid: int, born: float) -> bool:

@@ -20,7 +20,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..errors import BadInput
-from .config import ALREADY_RUNS, EndpointConfig, write_private
+from ..files import write_private
+from .config import ALREADY_RUNS, EndpointConfig
 from .platform import HOST, Platform
 from .workers import WorkerPool
 
@@ -28,6 +29,8 @@ EXIT_FAILED = 1
 EXIT_BAD_CONFIG = 2
 EXIT_LOCKED = 3
 IDLE_CHECK_S = 0.5
+#: How long stopping waits for workers to end cancelled jobs.
+END_JOBS_S = 10.0
 log = logging.getLogger("app.endpoint")
 
 
@@ -69,13 +72,16 @@ async def serve(config: EndpointConfig) -> None:
     platform.workers = pool.counts
     try:
         pool.start()
-        state = {"port": port, "key": key, "pid": os.getpid(), "digest": config.digest}
+        state: dict[str, object] = {"port": port, "key": key, "pid": os.getpid(), "digest": config.digest}
+        state["stays"] = config.idle_exit_s is None
         write_private(state_file, json.dumps(state))
         log.info("endpoint %s listens on %s:%d", config.endpoint_id, HOST, port)
         await _until_over(stop, platform, config.idle_exit_s)
     finally:
         log.info("stopping")
         state_file.unlink(missing_ok=True)
+        # A cancelled job's prompt still has to be stopped in ComfyUI, and its inputs taken away.
+        await platform.dispatcher.wait_ended(END_JOBS_S)
         platform.dispatcher.close()
         await pool.stop()
         await platform.close()

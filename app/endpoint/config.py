@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadInput
+from ..files import write_private
 
 #: Counts up when a running endpoint of an older version must not be adopted by a newer panel.
 _GENERATION = 1
@@ -68,8 +67,12 @@ class EndpointConfig:
 
     @property
     def digest(self) -> str:
-        """The same for two configurations that mean the same endpoint."""
-        return hashlib.sha256(f"{_GENERATION}{self._text()}".encode()).hexdigest()
+        """The same for two configurations that give the same results.
+
+        How many workers there are, on which port, and for how long, makes no other endpoint.
+        """
+        same = dataclasses.replace(self, workers=1, port=0, idle_exit_s=None)
+        return hashlib.sha256(f"{_GENERATION}{same._text()}".encode()).hexdigest()
 
     def limit(self, sync: bool) -> int:
         """How many bytes a request or result may have."""
@@ -99,16 +102,3 @@ class EndpointConfig:
         data: dict[str, Any] = dataclasses.asdict(self)
         data |= {"data_dir": str(self.data_dir), "volume_dir": str(self.volume_dir)}
         return json.dumps(data, sort_keys=True, indent=1)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file at once or not at all, with mode 0600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

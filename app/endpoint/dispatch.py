@@ -37,6 +37,7 @@ class Contact:
     heard_at: float | None = None
     took_at: float = float("-inf")
     stops: dict[str, float] = field(default_factory=dict)
+    ending: set[str] = field(default_factory=set)
     ghosts: dict[str, float] = field(default_factory=dict)
     told_again: set[str] = field(default_factory=set)
     restart: bool = False
@@ -92,7 +93,9 @@ class Dispatcher:
             gone: whether the asker has disconnected; it gets nothing any more.
         """
         contact = self.hear(worker_id)
-        if holds_nothing and self.queue.give_back(worker_id):
+        if holds_nothing:
+            contact.ending.clear()
+            self.queue.give_back(worker_id)
             self.changed()
         deadline = self._clock() + self._config.poll_hold_s
         while not gone():
@@ -170,6 +173,7 @@ class Dispatcher:
         now = contact.heard_at = self._clock()
         if reported is not None:
             held = {job.id for job in self.queue.held(worker_id)}
+            contact.ending &= set(reported)
             contact.ghosts = {job: contact.ghosts.get(job, now) for job in reported if job not in held}
             for job_id, since in contact.ghosts.items():
                 if now - since >= STOP_AGAIN_S and job_id not in contact.told_again:
@@ -197,7 +201,14 @@ class Dispatcher:
         contact = self._contacts.get(worker_id)
         if contact is None or contact.heard_at is None:
             return Phase.INITIALIZING
-        return Phase.RUNNING if self.queue.held(worker_id) else Phase.IDLE
+        return Phase.RUNNING if contact.ending or self.queue.held(worker_id) else Phase.IDLE
+
+    async def wait_ended(self, timeout_s: float) -> None:
+        """Wait until no worker is busy with ending a job that it was told to stop."""
+        deadline = self._clock() + timeout_s
+        while any(contact.ending for contact in self._contacts.values()):
+            if await self._pause(deadline):
+                break
 
     def has_spoken(self, worker_id: str) -> bool:
         return self._contact(worker_id).heard_at is not None
@@ -215,6 +226,7 @@ class Dispatcher:
     def _stop(self, worker_id: str, job_id: str) -> None:
         contact = self._contact(worker_id)
         contact.stops[job_id] = max(self._clock(), contact.took_at + STOP_AFTER_TAKE_S)
+        contact.ending.add(job_id)
         self.changed()
 
     async def _pause(self, deadline: float, *, wake_at: float | None = None) -> bool:

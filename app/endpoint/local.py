@@ -22,7 +22,7 @@ from .config import ALREADY_RUNS, EndpointConfig
 from .model import Health
 
 START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 25.0
 LOOK_AGAIN_S = 0.05
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class _State:
     key: str = field(repr=False)
     pid: int
     digest: str
+    stays: bool
 
 
 class LocalEndpoint:
@@ -91,9 +92,9 @@ class LocalEndpoint:
         self._access = None
 
     async def stop_if_idle(self) -> bool:
-        """End it unless a job is waiting or running; whether it is not running now."""
+        """End it unless a job is waiting or running, or it was started to stay; whether it has ended now."""
         state, health = await self._living()
-        if state is not None and health is not None and _is_busy(health):
+        if state is not None and health is not None and (state.stays or _is_busy(health)):
             return False
         await self.stop()
         return True
@@ -168,7 +169,8 @@ class LocalEndpoint:
     def _read_state(self) -> _State | None:
         try:
             data = json.loads(self._state_file.read_text(encoding="utf-8"))
-            return _State(int(data["port"]), str(data["key"]), int(data["pid"]), str(data["digest"]))
+            port, pid = int(data["port"]), int(data["pid"])
+            return _State(port, str(data["key"]), pid, str(data["digest"]), data.get("stays") is True)
         except (OSError, ValueError, TypeError, KeyError):
             return None
 

@@ -18,7 +18,7 @@ LONGEST_PAUSE_S = 30.0
 #: A worker that lived this long did not die of its start.
 YOUNG_S = 10.0
 #: How long a worker may take to end by itself when its lifeline is cut.
-END_BY_ITSELF_S = 3.0
+END_BY_ITSELF_S = 10.0
 #: Bytes after which a worker's log is put aside at its next start.
 LONGEST_LOG = 5_000_000
 log = logging.getLogger(__name__)

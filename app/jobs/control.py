@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-import os
 import secrets
 from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
@@ -21,6 +20,7 @@ from filelock import FileLock, Timeout
 from worker.contract import Progress
 
 from ..errors import BadInput, ComfyRunPodError, Unreachable
+from ..files import write_private
 from .model import Job, JobEvent, JobSpec
 from .runner import Runner
 
@@ -76,7 +76,8 @@ class ControlServer:
         site = web.TCPSite(self._web, "127.0.0.1", 0)
         await site.start()
         port = self._web.addresses[0][1]
-        await asyncio.to_thread(_write_private, self._file, {"port": port, "token": self._token})
+        state = json.dumps({"port": port, "token": self._token})
+        await asyncio.to_thread(write_private, self._file, state)
 
     async def close(self) -> None:
         if self._web is not None:
@@ -194,12 +195,3 @@ class ControlClient:
             return f"http://127.0.0.1:{int(raw['port'])}", {_TOKEN_HEADER: str(raw["token"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunnerGone("No panel is running.") from error
-
-
-def _write_private(path: Path, value: dict[str, Any]) -> None:
-    aside = path.with_suffix(".part")
-    aside.unlink(missing_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(value, file)
-    aside.replace(path)

@@ -100,7 +100,7 @@ def test_cancelling_ours_leaves_a_prompt_of_the_user_alone(
 ) -> None:
     (engine.input / "keep.bin").write_bytes(b"kept")
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    ours = blur_chain(300, color=int(time.time()) % 100_000)
+    ours = blur_chain(100, color=int(time.time()) % 100_000)
     ours["load"] = {"class_type": "LoadImage", "inputs": {"image": "a.png"}}
     ours["also"] = {"class_type": "PreviewImage", "inputs": {"images": ["load", 0]}}
     file = written(tmp_path / "slow.json", ours)

@@ -76,7 +76,7 @@ async def test_it_is_found_replaced_and_stopped(tmp_path: Path) -> None:
 
     assert await LocalEndpoint(config).ensure() == first, "the living one is adopted"
 
-    other = LocalEndpoint(dataclasses.replace(config, workers=2))
+    other = LocalEndpoint(dataclasses.replace(config, worker_env={**config.worker_env, "OTHER": "1"}))
     second = await other.ensure()
     assert second.pid != first.pid, "an idle one with other settings is replaced"
 

@@ -89,7 +89,9 @@ def test_config_survives_its_file(tmp_path: Path) -> None:
     config.to_file(file)
     assert EndpointConfig.from_file(file) == config
     assert EndpointConfig.from_file(file).digest == config.digest
-    assert make_config(tmp_path, workers=3).digest != make_config(tmp_path, workers=2).digest
+    assert make_config(tmp_path, workers=3).digest == make_config(tmp_path, workers=2).digest
+    other = make_config(tmp_path, worker_env={"COMFYUI_URL": "http://127.0.0.1:1"})
+    assert other.digest != make_config(tmp_path).digest
     assert file.stat().st_mode & 0o077 == 0 or not hasattr(file, "owner")
 
 

@@ -10,8 +10,11 @@ if [ "$(uname -s)" = Linux ]; then
     get_qt_libraries offscreen
     apt_install xvfb iproute2
 fi
-"$UV" sync --quiet --frozen
-run() { "$UV" run --frozen --no-sync "$@"; }
+# Tests that run run.sh find the same uv.
+PATH="$(dirname "$UV"):$PATH"
+export PATH
+uv sync --quiet --frozen
+run() { uv run --frozen --no-sync "$@"; }
 
 run ruff format --check .
 run ruff check .
@@ -19,7 +22,7 @@ run mypy
 run lint-imports --no-cache
 export QT_QPA_PLATFORM="${QT_QPA_PLATFORM:-offscreen}"
 if [ "${1:-}" = --long ]; then
-    run pytest tests/bench --benches -q -s
-    exec "$UV" run --frozen --no-sync pytest -m "long or not long" --durations=15
+    run python -m tests.bench
+    exec uv run --frozen --no-sync pytest -m "long or not long" --durations=15
 fi
-exec "$UV" run --frozen --no-sync pytest -m "not long" --durations=10
+exec uv run --frozen --no-sync pytest -m "not long" --durations=10

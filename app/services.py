@@ -195,8 +195,8 @@ def make_target(name: str, settings: Settings) -> Target:
 
 
 def demo_worker_env(folder: Path) -> dict[str, str]:
-    """A worker that owns a demo engine, on any free port."""
-    engine = folder / "engine"
+    """Workers that own a demo engine each, on any free port, with folders of its own."""
+    engine = folder / "engines" / "$RUNPOD_POD_ID"
     return {
         "COMFYUI_COMMAND": json.dumps([sys.executable, "-m", "app.demo"]),
         "COMFYUI_PORT": "0",

@@ -26,7 +26,7 @@ class EndpointConfig:
 
     Args:
         worker_argv: how one worker is started.
-        worker_env: added to the workers' cleaned environment.
+        worker_env: added to the workers' cleaned environment; ``$RUNPOD_POD_ID`` becomes the worker's id.
         volume_dir: the workers' volume (``VOLUME_PATH``).
         run_retention_s, sync_retention_s: how long a finished job can be asked for.
         worker_lost_after_s: silence after which a worker that has spoken once is given up.

@@ -134,9 +134,10 @@ class WorkerPool:
     def _environment(self, slot: _Slot) -> dict[str, str]:
         """The worker's whole environment; ``$ID`` and ``$RUNPOD_POD_ID`` are filled in by the SDK."""
         home = str(self._config.data_dir / "home")
+        given = {k: v.replace("$RUNPOD_POD_ID", slot.worker_id) for k, v in self._config.worker_env.items()}
         return clean_environment(
             {
-                **self._config.worker_env,
+                **given,
                 "RUNPOD_WEBHOOK_GET_JOB": f"{self._url}/job-take/$ID?gpu=local",
                 "RUNPOD_WEBHOOK_POST_OUTPUT": f"{self._url}/job-done/$RUNPOD_POD_ID/$ID?gpu=local",
                 "RUNPOD_WEBHOOK_PING": f"{self._url}/ping/$RUNPOD_POD_ID?gpu=local",

@@ -25,6 +25,7 @@ class Cli:
 
     data: Path
     extra: Mapping[str, str] = field(default_factory=dict)
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def env(self) -> dict[str, str]:
@@ -37,7 +38,7 @@ class Cli:
         }
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", *map(str, arguments)],
             cwd=ROOT,
             env=self.env,
@@ -45,6 +46,20 @@ class Cli:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def clean_up(self) -> None:
+        """End everything that works on this data folder."""
+        for started in self._started:
+            if started.poll() is None:
+                started.kill()
+                started.communicate()
+        left = self.processes()
+        for process in left:
+            if process.is_running():
+                process.kill()
+        psutil.wait_procs(left, timeout=10)
 
     def run(self, *arguments: str | Path, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments)
@@ -70,7 +85,7 @@ class Cli:
                 words = [*process.cmdline(), *process.environ().values()]
             except (psutil.Error, OSError):
                 continue
-            if process.pid != os.getpid() and any(str(self.data) in word for word in words):
+            if process.pid != os.getpid() and any(str(self.data.parent) in word for word in words):
                 found.append(process)
         return found
 
@@ -96,11 +111,7 @@ class Cli:
 def cli(tmp_path: Path) -> Iterator[Cli]:
     program = Cli(tmp_path / "data")
     yield program
-    left = program.processes()
-    for process in left:
-        if process.is_running():
-            process.kill()
-    psutil.wait_procs(left, timeout=10)
+    program.clean_up()
 
 
 def until(true: Callable[[], Any], timeout: float = 30, every: float = 0.02) -> Any:

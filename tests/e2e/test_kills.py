@@ -11,7 +11,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from tests.e2e.conftest import Cli, color_workflow, until, written
+from tests.e2e.conftest import Cli, blur_chain, until, written
 
 
 def _kill_one(cli: Cli, victim: str) -> bool:
@@ -33,7 +33,8 @@ def survive(folder: Path, seed: int, count: int) -> None:
     dice = random.Random(seed)
     cli = Cli(folder / "data")
     files = [
-        written(folder / "flows" / f"{n:03d}.json", color_workflow(n * 1001 + 7, f"job{n:03d}"))
+        # Half a second each, so that most kills meet a job in the middle of its work.
+        written(folder / "flows" / f"{n:03d}.json", blur_chain(8, 1000, n * 1001 + 7, f"job{n:03d}"))
         for n in range(count)
     ]
     victims = ["runner", "endpoint", "worker"]
@@ -50,9 +51,7 @@ def survive(folder: Path, seed: int, count: int) -> None:
         assert running.returncode == 0, f"seed {seed}: {out}{err}{cli.logs()}"
         _check(cli, folder / "out", count, seed)
     finally:
-        running.kill()
-        for process in cli.processes():
-            process.kill()
+        cli.clean_up()
 
 
 def _check(cli: Cli, out: Path, count: int, seed: int) -> None:

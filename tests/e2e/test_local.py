@@ -192,7 +192,7 @@ def test_nothing_there_is_said_plainly(cli: Cli, tmp_path: Path) -> None:
     assert "no main.py" in ran.stderr
 
 
-def _stand_in(folder: Path) -> Path:
+def stand_in(folder: Path) -> Path:
     """A folder that looks like ComfyUI's and runs the demo engine, for machines without a ComfyUI."""
     folder.mkdir()
     code = "import runpy, sys\nsys.argv[1:] += ['--base-directory', sys.path[0]]\n"
@@ -207,7 +207,7 @@ def test_comfyui_is_started_adopted_and_stopped(cli: Cli, which: str, tmp_path: 
         options = f"--cpu --disable-api-nodes --base-directory {tmp_path / 'base'}"
         cli.extra = {"COMFYUI_DIR": str(REAL_DIR), "COMFYUI_PYTHON": real_python(), "COMFYUI_ARGS": options}
     else:
-        cli.extra = {"COMFYUI_DIR": str(_stand_in(tmp_path / "ComfyUI")), "COMFYUI_PYTHON": sys.executable}
+        cli.extra = {"COMFYUI_DIR": str(stand_in(tmp_path / "ComfyUI")), "COMFYUI_PYTHON": sys.executable}
     slow = written(tmp_path / "slow.json", blur_chain(60))
     running = cli.start("run", slow, "--target", "local", "--output", tmp_path / "out")
     until(lambda: (jobs := cli.jobs()) and jobs[0]["state"] == "running", 90)

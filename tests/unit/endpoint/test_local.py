@@ -67,7 +67,7 @@ async def test_a_killed_endpoint_goes_on_where_it_was(endpoint: LocalEndpoint) -
 
 async def test_it_is_found_replaced_and_stopped(tmp_path: Path) -> None:
     sleeper = (sys.executable, "-c", "import sys; sys.stdin.read()")
-    config = make_config(tmp_path, worker_argv=sleeper)
+    config = make_config(tmp_path, worker_argv=sleeper, idle_exit_s=60)
     endpoint = LocalEndpoint(config)
     first = await endpoint.ensure()
     assert first.api_key not in repr(first)

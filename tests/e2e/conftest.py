@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ from typing import Any
 
 import psutil
 import pytest
+
+# A shell that starts the tests in the background has them ignore Ctrl+C, and their children with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = ROOT / "resources" / "workflows"

@@ -131,6 +131,13 @@ class ComfyTarget(EndpointTarget):
             await self._supervisor.ensure()
         return await super()._ensured_client()
 
+    async def close(self) -> None:
+        if self._endpoint is None and self._supervisor is not None:
+            # We were ended, or failed, between starting ComfyUI and the endpoint. One of an earlier run may
+            # be busy with it; else nobody would end it.
+            self._endpoint = LocalEndpoint(self._config({}))
+        await super().close()
+
     async def _stopped(self) -> None:
         if self._supervisor is not None:
             await self._supervisor.stop()
@@ -228,8 +235,13 @@ class Services:
     async def start(cls, settings: Settings) -> Self:
         services = cls(settings)
         await services.store.open()
-        await services._control.start()
-        await services.runner.start()
+        try:
+            # What is left comes before what is new.
+            await services.runner.start()
+            await services._control.start()
+        except BaseException:
+            await services.close()
+            raise
         return services
 
     async def close(self) -> None:

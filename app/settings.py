@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -80,13 +81,65 @@ class Settings:
         return replace(settings, **given)
 
 
+def _path(value: Any) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _url(value: Any) -> str:
+    return _text(value).rstrip("/")
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if isinstance(value, bool) or not 0 < seconds <= _LONGEST_S:
+        raise ValueError("no number of seconds above 0 and at most 7 days")
+    return seconds
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("no whole number above 0")
+    return value
+
+
+def _key(value: str) -> Secret:
+    key = value.strip()
+    if not key.isascii() or not key.isprintable():
+        raise ValueError("characters that no key has")
+    return Secret(key)
+
+
+def _words(value: str) -> tuple[str, ...]:
+    """As a shell reads them, so that a path may hold blanks; Windows' backslashes are no escapes."""
+    return tuple(value.split() if os.name == "nt" else shlex.split(value))
+
+
+_LONGEST_S = 7 * 86_400.0
 _IN_FILE: dict[str, Callable[[Any], Any]] = {
-    "output_dir": Path,
-    "comfyui_url": str,
-    "comfyui_dir": Path,
-    "comfyui_python": Path,
+    "output_dir": _path,
+    "comfyui_url": _url,
+    "comfyui_dir": _path,
+    "comfyui_python": _path,
+    "execution_timeout_s": _seconds,
+    "workers": _count,
+    "runpod_endpoint_id": _text,
 }
-_IN_FILE |= {"execution_timeout_s": float, "workers": int, "runpod_endpoint_id": str}
+_IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "COMFYUI_DIR": ("comfyui_dir", _path),
+    "COMFYUI_PYTHON": ("comfyui_python", _path),
+    "COMFYUI_URL": ("comfyui_url", _url),
+    "COMFYUI_ARGS": ("comfyui_args", _words),
+    "RUNPOD_API_KEY": ("runpod_api_key", _key),
+    "RUNPOD_ENDPOINT_ID": ("runpod_endpoint_id", str.strip),
+    "RUNPOD_ENDPOINT_BASE_URL": ("runpod_base_url", _url),
+    "EXECUTION_TIMEOUT": ("execution_timeout_s", _seconds),
+}
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -94,7 +147,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise BadInput(f"The settings file {path} cannot be read.", hint="Correct or remove it.") from error
     if raw is None:
         return {}
@@ -105,7 +158,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         if raw.get(key) is not None:
             try:
                 values[key] = make(raw[key])
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
                 raise BadInput(
                     f"{key!r} in the settings file {path} cannot be used: {raw[key]!r}."
                 ) from error
@@ -114,38 +167,40 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name, key in (("COMFYUI_DIR", "comfyui_dir"), ("COMFYUI_PYTHON", "comfyui_python")):
-        if env.get(name):
-            values[key] = Path(env[name]).expanduser().absolute()
-    if env.get("COMFYUI_URL"):
-        values["comfyui_url"] = env["COMFYUI_URL"].rstrip("/")
-    if env.get("COMFYUI_ARGS"):
-        values["comfyui_args"] = tuple(env["COMFYUI_ARGS"].split())
-    if env.get("RUNPOD_API_KEY"):
-        values["runpod_api_key"] = Secret(env["RUNPOD_API_KEY"].strip())
-    if env.get("RUNPOD_ENDPOINT_ID"):
-        values["runpod_endpoint_id"] = env["RUNPOD_ENDPOINT_ID"]
-    if env.get("RUNPOD_ENDPOINT_BASE_URL"):
-        values["runpod_base_url"] = env["RUNPOD_ENDPOINT_BASE_URL"].rstrip("/")
-    if env.get("EXECUTION_TIMEOUT"):
-        try:
-            values["execution_timeout_s"] = float(env["EXECUTION_TIMEOUT"])
-        except ValueError as error:
-            raise BadInput(f"EXECUTION_TIMEOUT is no number: {env['EXECUTION_TIMEOUT']!r}.") from error
+    for name, (key, make) in _IN_ENV.items():
+        if env.get(name, "").strip():
+            try:
+                values[key] = make(env[name])
+            except (ValueError, RuntimeError) as error:
+                shown = "" if name.endswith("_KEY") else f": {env[name]!r}"
+                # The cause may quote a secret.
+                raise BadInput(f"The variable {name} cannot be used{shown}.") from (error if shown else None)
     return values
 
 
 class RedactingFilter(logging.Filter):
-    """Replaces every known secret in log records by ``***``; put it on the handlers."""
+    """Replaces every known secret in log records by ``***``, tracebacks too; put it on the handlers."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         values = [getattr(settings, f.name) for f in fields(settings)]
         secrets = [re.escape(v.reveal()) for v in values if isinstance(v, Secret) and v]
         self._pattern = re.compile("|".join(secrets)) if secrets else None
+        self._formatter = logging.Formatter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if self._pattern is not None:
-            record.msg = self._pattern.sub("***", record.getMessage())
-            record.args = ()
+        if self._pattern is None:
+            return True
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            # A message that does not fit its arguments is a mistake of ours, but no reason to show them.
+            message = f"{record.msg!r} {record.args!r}"
+        record.msg, record.args = self._pattern.sub("***", message), ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self._formatter.formatException(record.exc_info)
+        for name in ("exc_text", "stack_info"):
+            text = getattr(record, name)
+            if text:
+                setattr(record, name, self._pattern.sub("***", text))
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 
 from . import inputs, outputs
 from .config import Config
@@ -38,7 +39,9 @@ def main() -> int:
         log.error("The worker cannot start: %s", error)  # noqa: TRY400 - the sentence is enough
         return 2
     if config.volume is not None:
-        outputs.prune_volume(config.volume, config.result_retention_s)
+        # Aside: a full network volume takes long to look through, and no job needs to wait for that.
+        work = (config.volume, config.result_retention_s)
+        threading.Thread(target=outputs.prune_volume, args=work, name="prune", daemon=True).start()
     if not config.owns_comfyui:
         inputs.remove_leftovers(config.input_dir, config.cleanup_age_s)
     worker = Worker(config, own)

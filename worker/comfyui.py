@@ -8,20 +8,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from .errors import ComfyUnavailable, JobError
+from .refusal import refused
 
 #: Frames of the websocket that carry a preview picture.
 _PREVIEW, _PREVIEW_WITH_METADATA = 1, 4
 #: The oldest that is supported; it interrupts one prompt by its id.
 _FIRST_WITH_INTERRUPT_BY_ID = (0, 3, 64)
+#: Long, since a node that holds the interpreter silences ComfyUI, and a new connection gets no events of
+#: the prompt that runs. One that died is noticed without any heartbeat.
+_HEARTBEAT_S = 120
 _TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
@@ -51,7 +56,8 @@ class ComfyClient:
         self._reader: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._client_id = ""
-        self._interrupts_by_id = False
+        #: The last answer of ``/system_stats``.
+        self.stats: dict[str, Any] = {}
         self._followers: dict[str, asyncio.Queue[Event]] = {}
 
     # -- websocket ------------------------------------------------------------------------------------
@@ -88,14 +94,14 @@ class ComfyClient:
             self._client_id = uuid.uuid4().hex
             try:
                 async with self._http().ws_connect(
-                    f"{self.url}/ws?clientId={self._client_id}", max_msg_size=0, heartbeat=20
+                    f"{self.url}/ws?clientId={self._client_id}", max_msg_size=0, heartbeat=_HEARTBEAT_S
                 ) as socket:
                     await socket.send_json(
                         {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
                     )
-                    await socket.receive(timeout=10)
-                    self._connected.set()
-                    pause = 0.1
+                    if (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+                        self._connected.set()
+                        pause = 0.1
                     async for message in socket:
                         self._dispatch(message)
             except _TRANSPORT_ERRORS:
@@ -134,27 +140,34 @@ class ComfyClient:
     async def system_stats(self) -> dict[str, Any]:
         """ComfyUI's version, memory and devices."""
         stats = _object(await self._get("/system_stats"))
-        version = str(_object(stats.get("system")).get("comfyui_version") or "")
-        self._interrupts_by_id = _version(version) >= _FIRST_WITH_INTERRUPT_BY_ID
+        if not isinstance(stats.get("system"), dict):
+            raise ComfyUnavailable(
+                f"What answers at {self.url} is not ComfyUI.", hint="Is the address (COMFYUI_URL) right?"
+            )
+        self.stats = stats
         return stats
 
-    async def wait_ready(self, timeout_s: float, still_alive: Callable[[], bool] = lambda: True) -> None:
+    async def wait_ready(self, timeout_s: float) -> None:
         """Wait for the first answer of ``/system_stats``.
 
         Raises:
-            ComfyUnavailable: when none came in time, or ``still_alive`` said False.
+            ComfyUnavailable: when none came in time.
         """
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while True:
-            try:
-                await self.system_stats()
-                return
-            except ComfyUnavailable:
-                if not still_alive():
-                    raise
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-            await asyncio.sleep(0.1)
+        problem = ComfyUnavailable(
+            f"ComfyUI at {self.url} did not answer within {timeout_s:g} s.",
+            hint="ComfyUI may be busy or stuck: look at its log.",
+        )
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    try:
+                        await self.system_stats()
+                        return
+                    except ComfyUnavailable as error:
+                        problem = error
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise problem from None
 
     async def submit(
         self, prompt: Mapping[str, Any], prompt_id: str, extra_data: Mapping[str, Any]
@@ -162,7 +175,7 @@ class ComfyClient:
         """Queue a prompt under our own id; the answer's ``node_errors`` (of outputs that will not run).
 
         Raises:
-            JobError: ``validation_failed`` with ComfyUI's own answer.
+            JobError: ``validation_failed`` with ComfyUI's own answer, ``comfyui_error`` when it broke.
             ComfyUnavailable: when ComfyUI does not answer.
         """
         body = {
@@ -174,7 +187,7 @@ class ComfyClient:
         status, answer = await self._request("POST", "/prompt", body)
         if status == 200:
             return _object(_object(answer).get("node_errors"))
-        raise _validation_error(status, answer, prompt)
+        raise refused(status, answer)
 
     async def history(self, prompt_id: str) -> dict[str, Any] | None:
         """The ended prompt's entry, or None while there is none."""
@@ -191,24 +204,40 @@ class ComfyClient:
         return None
 
     async def withdraw(self, prompt_id: str) -> None:
-        """Stop this prompt and no other: deleted when it waits, interrupted when it runs."""
-        delete = self._request("POST", "/queue", {"delete": [prompt_id]})
-        interrupt = self._request("POST", "/interrupt", {"prompt_id": prompt_id})
-        if self._interrupts_by_id:
+        """Stop this prompt and no other, and see it gone; the caller sets the time limit.
+
+        Asked again each second: a prompt that begins between the two questions has heard neither.
+        """
+        while True:
+            await self._ask_to_stop(prompt_id)
+            for _ in range(10):
+                if await self.where(prompt_id) is None:
+                    return
+                await asyncio.sleep(0.1)
+
+    async def _ask_to_stop(self, prompt_id: str) -> None:
+        """Have it deleted when it waits, interrupted when it runs."""
+
+        async def delete() -> None:
+            await self._request("POST", "/queue", {"delete": [prompt_id]})
+
+        async def interrupt() -> None:
+            await self._request("POST", "/interrupt", {"prompt_id": prompt_id})
+
+        if _version(self.stats) >= _FIRST_WITH_INTERRUPT_BY_ID:
             # At once and together: a busy ComfyUI takes tenths of a second for each answer.
-            await asyncio.gather(interrupt, delete)
+            answers = await asyncio.gather(interrupt(), delete(), return_exceptions=True)
+            for failed in (answer for answer in answers if isinstance(answer, BaseException)):
+                raise failed
             return
-        await delete
+        await delete()
         # One that ignores the id would stop whatever runs.
         if await self.where(prompt_id) == "running":
-            await interrupt
-        else:
-            interrupt.close()
+            await interrupt()
 
-    async def wait_gone(self, prompt_id: str) -> None:
-        """Wait until the prompt neither runs nor waits; the caller sets the time limit."""
-        while await self.where(prompt_id) is not None:
-            await asyncio.sleep(0.1)
+    async def forget_history(self, prompt_id: str) -> None:
+        """Drop an ended prompt's entry, so that the same id can run again and is not taken for ended."""
+        await self._request("POST", "/history", {"delete": [prompt_id]})
 
     async def forget_cache(self) -> None:
         """Have ComfyUI drop its execution cache, so that a repeated prompt writes its files anew."""
@@ -253,7 +282,7 @@ class ComfyClient:
     async def _request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         try:
             async with self._http().request(method, self.url + path, json=body) as response:
-                text = await response.text()
+                text = await response.text(errors="replace")
                 try:
                     return response.status, json.loads(text) if text else None
                 except ValueError:
@@ -265,9 +294,9 @@ class ComfyClient:
             ) from error
 
 
-def _version(text: str) -> tuple[int, ...]:
-    parts = text.split(".")
-    return tuple(int(part) for part in parts) if all(part.isdigit() for part in parts) else ()
+def _version(stats: Mapping[str, Any]) -> tuple[int, ...]:
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", str(_object(stats.get("system")).get("comfyui_version")))
+    return tuple(int(part) for part in found.groups()) if found else ()
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -288,41 +317,3 @@ def _preview_event(frame: bytes) -> Event | None:
             return None
         return Event("preview", _object(data), frame[8 + length :])
     return None
-
-
-def _validation_error(status: int, answer: Any, prompt: Mapping[str, Any]) -> JobError:
-    error = _object(_object(answer).get("error"))
-    node_errors = _object(_object(answer).get("node_errors"))
-    for node_id, entry in node_errors.items():
-        class_type = str(_object(entry).get("class_type") or "")
-        for problem in _object(entry).get("errors") or []:
-            what = _object(problem)
-            said = ": ".join(str(what[k]) for k in ("message", "details") if what.get(k))
-            extra = _object(what.get("extra_info"))
-            return JobError(
-                "validation_failed",
-                f"ComfyUI refused the workflow: node {node_id} ({class_type}): {said}.",
-                hint=_validation_hint(str(what.get("type"))),
-                details=error,
-                node={"id": node_id, "class_type": class_type, "input": extra.get("input_name")},
-                node_errors=node_errors,
-            )
-    said = " ".join(str(error[k]) for k in ("message", "details") if error.get(k)) or f"status {status}"
-    hint = ""
-    if error.get("type") == "invalid_prompt":
-        hint = "Install the custom node that brings this type, or take the node out of the workflow."
-    return JobError(
-        "validation_failed",
-        f"ComfyUI refused the workflow: {said}",
-        hint=hint,
-        details=error or answer,
-        node_errors=node_errors,
-    )
-
-
-def _validation_hint(kind: str) -> str:
-    return {
-        "value_not_in_list": "Choose a value this ComfyUI offers; a missing model must be there first.",
-        "custom_validation_failed": "Send the file with the job, or name one in ComfyUI's input folder.",
-        "required_input_missing": "Connect or fill the input.",
-    }.get(kind, "Correct the node's input.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -51,6 +52,8 @@ class Config:
         base = Path(env.get("COMFYUI_DIR") or "/comfyui")
         volume = Path(env.get("VOLUME_PATH") or "/runpod-volume")
         attach = (env.get("COMFYUI_URL") or "").rstrip("/") or None
+        if attach is not None and not attach.startswith(("http://", "https://")):
+            raise ValueError(f"COMFYUI_URL is no address like http://127.0.0.1:8188: {attach!r}.")
         return cls(
             attach_url=attach,
             command=_command(env, base),
@@ -94,6 +97,8 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         value = float(raw)
     except ValueError as error:
         raise ValueError(f"{name} is no number: {raw!r}.") from error
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is no number: {raw!r}.")
     if value < 0:
         raise ValueError(f"{name} is negative: {raw!r}.")
     return value

@@ -20,9 +20,13 @@ FILE_LISTS = ("images", "videos", "audio", "files")
 OWN_FOLDER = ".comfy-runpod"
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+_RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"}
+_RESERVED |= {port + number for port in ("com", "lpt") for number in "123456789¹²³"}
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
-_MAX_NAME = 255
+#: In bytes: one part of a name, and the whole of it.
+_MAX_NAME, _MAX_PATH = 255, 1000
+#: More than any workflow has; a number from outside may have thousands of digits.
+_MAX_COUNT = 2**53
 
 
 def safe_name(name: object) -> PurePosixPath:
@@ -37,6 +41,12 @@ def safe_name(name: object) -> PurePosixPath:
     shown = name if len(name) <= 120 else name[:117] + "..."
     if _FORBIDDEN.search(name):
         raise ValueError(f"The file name {shown!r} has characters that not every system allows.")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"The file name {shown!r} is no valid Unicode text.") from error
+    if size > _MAX_PATH:
+        raise ValueError(f"The file name {shown!r} is too long.")
     parts = name.split("/")
     for part in parts:
         if part in ("", ".", ".."):
@@ -52,7 +62,7 @@ def inside(folder: Path, relative: PurePosixPath) -> Path:
     """``relative`` below ``folder``, links resolved.
 
     Raises:
-        ValueError: when a link leads outside.
+        ValueError: when it, or a link in it, leads outside.
     """
     target = folder.joinpath(*relative.parts)
     if not target.resolve().is_relative_to(folder.resolve()):
@@ -177,7 +187,9 @@ class Progress:
 
         def number(key: str) -> int:
             value = values.get(key)
-            return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+            if not isinstance(value, int) or isinstance(value, bool):
+                return 0
+            return value if 0 <= value <= _MAX_COUNT else 0
 
         preview = values.get("preview")
         return cls(

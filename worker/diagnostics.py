@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +17,31 @@ from .errors import ComfyUnavailable, JobError
 LOG_LINES = 50
 _MODEL_KINDS = ("checkpoints", "diffusion_models", "loras", "vae", "text_encoders", "controlnet")
 _MODELS_EACH = 50
+#: How long a ComfyUI that may be stuck is asked for what helps, in seconds.
+_ASK_S = 5.0
+#: A shorter one is no key, and would blot out half of the answer.
+_SHORTEST_SECRET = 8
 
 
 async def failure(
-    error: JobError, client: ComfyClient | None, own_log: list[str] | None, output_dir: Path
+    error: JobError,
+    client: ComfyClient | None,
+    own_log: list[str] | None,
+    output_dir: Path,
+    secrets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The answer for a job that failed. ``error`` at top level is what makes RunPod mark it FAILED.
 
-    ``own_log`` are the lines of our own ComfyUI; with None they are asked of ComfyUI itself.
+    ``own_log`` are the lines of our own ComfyUI; with None they are asked of ComfyUI itself. ``secrets``
+    are blotted out wherever they are: an API node's inputs, as ComfyUI tells them, hold the user's key.
     """
     info: dict[str, Any] = {"memory": _memory(), "disk": _disk(output_dir)}
     if client is not None and error.code != "bad_input":
-        info["comfyui_status"] = await _status(client)
-        info["last_log_lines"] = (own_log if own_log is not None else await client.log_lines(LOG_LINES))[
-            -LOG_LINES:
-        ]
-        if error.code == "validation_failed":
-            info["available_models"] = {
-                kind: names
-                for kind in _MODEL_KINDS
-                if (names := (await client.model_names(kind))[:_MODELS_EACH])
-            }
+        info["comfyui_status"] = "not asked: it was too slow"
+        info["last_log_lines"] = own_log[-LOG_LINES:] if own_log is not None else []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ASK_S):
+                await _ask_comfyui(error, client, info, lines=own_log is None)
     if error.node_errors:
         info["node_errors"] = error.node_errors
     answer: dict[str, Any] = {
@@ -49,7 +56,34 @@ async def failure(
         answer["node"] = error.node
     if error.traceback:
         answer["traceback"] = "".join(error.traceback)
-    return answer
+    blotted: dict[str, Any] = without(answer, secrets)
+    return blotted
+
+
+def without(value: Any, secrets: Sequence[str]) -> Any:
+    """``value`` with the secrets in its texts replaced by ``***``."""
+    wanted = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+    if not wanted:
+        return value
+    if isinstance(value, str):
+        for secret in wanted:
+            value = value.replace(secret, "***")
+        return value
+    if isinstance(value, list):
+        return [without(each, wanted) for each in value]
+    if isinstance(value, dict):
+        return {without(key, wanted): without(each, wanted) for key, each in value.items()}
+    return value
+
+
+async def _ask_comfyui(error: JobError, client: ComfyClient, info: dict[str, Any], *, lines: bool) -> None:
+    info["comfyui_status"] = await _status(client)
+    if lines:
+        info["last_log_lines"] = await client.log_lines(LOG_LINES)
+    if error.code == "validation_failed":
+        info["available_models"] = {
+            kind: names for kind in _MODEL_KINDS if (names := (await client.model_names(kind))[:_MODELS_EACH])
+        }
 
 
 async def _status(client: ComfyClient) -> str:

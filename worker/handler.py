@@ -28,17 +28,23 @@ from . import inputs, outputs
 from .comfyui import ComfyClient
 from .config import Config
 from .contract import taken_marker
-from .diagnostics import failure
+from .diagnostics import failure, without
 from .errors import ComfyUnavailable, JobError
-from .monitor import follow_prompt, verdict
+from .monitor import cached_nodes, follow_prompt, raise_for_verdict, verdict
 from .progress import ProgressPoster
+from .refusal import left_out
 from .supervisor import OwnComfy
+from .tasks import to_the_end
 from .validation import Request, parse_request
 
 log = logging.getLogger(__name__)
 
 #: How long ComfyUI may take to confirm that a cancelled prompt has ended, in seconds.
 _CANCEL_CONFIRM_S = 10.0
+#: Runs of one workflow: from the cache, from the cache that was not forgotten in time, in earnest.
+_ATTEMPTS = 3
+#: Failures after which ComfyUI has nothing of the prompt any more.
+_NOT_IN_COMFYUI = {"validation_failed", "comfyui_error", "prompt_lost", "comfyui_died"}
 
 
 class Worker:
@@ -56,23 +62,26 @@ class Worker:
 
     async def handle(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The SDK's handler: the answer of one job, as the contract describes it."""
+        secrets: tuple[str, ...] = ()
         try:
-            return await self._run(str(job["id"]), parse_request(job.get("input")))
+            request = parse_request(job.get("input"))
+            secrets = request.secrets
+            return await self._run(str(job["id"]), request)
         except JobError as error:
             problem = error
-        except Exception as error:
-            # A bug of ours must reach the user as a failed job too.
-            log.exception("Job %s failed inside the worker.", job.get("id"))
+        except Exception as error:  # noqa: BLE001 - a bug of ours must reach the user as a failed job too
+            lines = traceback.format_exception(error)
+            log.error("A job failed inside the worker.\n%s", without("".join(lines), secrets))  # noqa: TRY400
             problem = JobError(
                 "worker_error",
                 f"The worker failed: {type(error).__name__}: {error}",
                 hint="This is a fault of the worker. Please report it with the diagnostics.",
-                traceback=traceback.format_exception(error),
+                traceback=lines,
             )
         finally:
             self.tidy.set()
         own_log = self._own.tail() if self._own is not None else None
-        return await failure(problem, self._client, own_log, self._config.output_dir)
+        return await failure(problem, self._client, own_log, self._config.output_dir, secrets)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -110,29 +119,25 @@ class Worker:
             "execute_s": round(executed - ready, 3),
             "pack_s": round(time.monotonic() - executed, 3),
         }
-        answer["provenance"] = await self._provenance(client)
+        answer["provenance"] = _provenance(client.stats)
         return answer
 
     @asynccontextmanager
     async def _staged(self, request: Request, job_id: str) -> AsyncGenerator[dict[str, Any], None]:
         """The workflow with its inputs in place, which are taken away afterwards whatever happens."""
         config = self._config
+        own = config.owns_comfyui
         work = asyncio.ensure_future(
             asyncio.to_thread(
-                inputs.stage,
-                request.files,
-                request.workflow,
-                config.input_dir,
-                job_id,
-                own=config.owns_comfyui,
+                inputs.stage, request.files, request.workflow, config.input_dir, job_id, own=own
             )
         )
         try:
-            yield (await asyncio.shield(work)).workflow
+            yield (await to_the_end(work, self.tidy.clear)).workflow
         finally:
             self.tidy.clear()
-            staged = await work
-            await asyncio.shield(asyncio.to_thread(staged.remove))
+            if work.done() and not work.cancelled() and work.exception() is None:
+                await to_the_end(asyncio.to_thread(work.result().remove))
 
     async def _execute(
         self,
@@ -142,21 +147,30 @@ class Worker:
         request: Request,
         poster: ProgressPoster,
     ) -> tuple[outputs.Collected, list[str]]:
-        """Run the prompt; once more when ComfyUI answered from its cache and the cached files are gone."""
-        for attempt in (0, 1):
+        """Run the prompt; again when ComfyUI answered from its cache and the cached files are gone.
+
+        ComfyUI forgets its cache when it is next idle. A prompt that comes first is answered from the cache
+        once more, which costs nothing, and the one after that is not.
+        """
+        for attempt in range(_ATTEMPTS):
             prompt_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"comfy-runpod:{job_id}:{attempt}"))
-            entry, warnings = await self._run_prompt(client, prompt_id, workflow, request, poster)
-            _raise_for_verdict(entry, workflow)
+            entry, warnings, found = await self._run_prompt(client, prompt_id, workflow, request, poster)
+            raise_for_verdict(entry, workflow)
             collected = outputs.collect(entry, workflow, self._config.output_dir)
             missing = await asyncio.to_thread(collected.missing)
             if not missing:
                 return collected, warnings
+            if not found and not cached_nodes(entry) & {file.node_id for file in missing}:
+                break
             await client.forget_cache()
         raise JobError(
             "outputs_missing",
-            f"ComfyUI says it wrote {missing[0]!r}, but the file is not in its output folder.",
+            f"ComfyUI says it wrote {missing[0].filename!r}, but the file is not in its output folder.",
             hint="Is the worker's output folder the one that ComfyUI uses?",
-            details={"missing": missing, "output_dir": str(self._config.output_dir)},
+            details={
+                "missing": [file.filename for file in missing],
+                "output_dir": str(self._config.output_dir),
+            },
         )
 
     async def _run_prompt(
@@ -166,18 +180,18 @@ class Worker:
         workflow: dict[str, Any],
         request: Request,
         poster: ProgressPoster,
-    ) -> tuple[dict[str, Any], list[str]]:
+    ) -> tuple[dict[str, Any], list[str], bool]:
+        """The history entry, warnings, and whether an earlier attempt at the job left the prompt there."""
         client.follow(prompt_id)
         ended = False
         warnings: list[str] = []
         try:
-            if not await _already_there(client, prompt_id, workflow):
-                try:
-                    node_errors = await client.submit(workflow, prompt_id, request.extra_data)
-                except JobError:
-                    ended = True
-                    raise
-                warnings = [_partial_warning(node_id, entry) for node_id, entry in node_errors.items()]
+            found = await _already_there(client, prompt_id, workflow)
+            if not found:
+                submit = client.submit(workflow, prompt_id, request.extra_data)
+                # To the end: a prompt that arrives after it was withdrawn would run for nobody.
+                node_errors = await to_the_end(submit, self.tidy.clear)
+                warnings = [left_out(node_id, entry) for node_id, entry in node_errors.items()]
             entry = await follow_prompt(
                 client,
                 prompt_id,
@@ -185,17 +199,20 @@ class Worker:
                 timeout_s=request.timeout_s or self._config.execution_timeout_s,
                 report=poster.report,
                 still_alive=self._still_alive,
+                found=found,
             )
             ended = True
-            return entry, warnings
-        except ComfyUnavailable:
-            ended = self._own is not None
+            return entry, warnings, found
+        except JobError as error:
+            ended = error.code in _NOT_IN_COMFYUI or not self._still_alive()
             raise
         finally:
-            if not ended:
-                self.tidy.clear()
-                await asyncio.shield(_withdraw(client, prompt_id))
-            client.unfollow(prompt_id)
+            try:
+                if not ended:
+                    self.tidy.clear()
+                    await to_the_end(_withdraw(client, prompt_id))
+            finally:
+                client.unfollow(prompt_id)
 
     async def _ready_client(self) -> ComfyClient:
         config = self._config
@@ -222,35 +239,30 @@ class Worker:
         if self._config.volume is None or client_job_id is None:
             return
         marker = taken_marker(self._config.volume, client_job_id)
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        aside = marker.with_name(f"job.{os.getpid()}.part")
         note = {"id": job_id, "worker": self._config.worker_id, "taken_at": time.time()}
-        aside.write_text(json.dumps(note), encoding="utf-8")
-        aside.replace(marker)
-
-    async def _provenance(self, client: ComfyClient) -> dict[str, Any]:
-        stats = await client.system_stats()
-        system = stats.get("system") if isinstance(stats.get("system"), dict) else {}
-        devices = stats.get("devices")
-        first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}
-        return {
-            "worker": _own_version(),
-            "image": os.environ.get("COMFY_RUNPOD_IMAGE"),
-            "comfyui": {"version": (system or {}).get("comfyui_version")},
-            "python": (system or {}).get("python_version"),
-            "torch": (system or {}).get("pytorch_version"),
-            "gpu": first.get("name"),
-        }
+        try:
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            aside = marker.with_name(f"job.{uuid.uuid4().hex}.part")
+            aside.write_text(json.dumps(note), encoding="utf-8")
+            aside.replace(marker)
+        except OSError as error:
+            log.warning("The note of job %s could not be written; it runs all the same: %s", job_id, error)
 
 
 async def _already_there(client: ComfyClient, prompt_id: str, workflow: Mapping[str, Any]) -> bool:
     """Whether an earlier attempt at this job left its prompt in ComfyUI, so that it need not run twice."""
+    if await client.where(prompt_id) is not None:
+        return True
     entry = await client.history(prompt_id)
-    if entry is not None:
-        prompt = entry.get("prompt")
-        same = isinstance(prompt, list) and len(prompt) > 2 and prompt[2] == workflow
-        return same and verdict(entry)[0] == "success"
-    return await client.where(prompt_id) is not None
+    if entry is None:
+        return False
+    prompt = entry.get("prompt")
+    same = isinstance(prompt, list) and len(prompt) > 2 and prompt[2] == workflow
+    if same and verdict(entry)[0] == "success":
+        return True
+    # The id runs again: its old end must not be taken for the new one.
+    await client.forget_history(prompt_id)
+    return False
 
 
 async def _withdraw(client: ComfyClient, prompt_id: str) -> None:
@@ -258,46 +270,23 @@ async def _withdraw(client: ComfyClient, prompt_id: str) -> None:
     try:
         async with asyncio.timeout(_CANCEL_CONFIRM_S):
             await client.withdraw(prompt_id)
-            await client.wait_gone(prompt_id)
     except (ComfyUnavailable, TimeoutError) as error:
         log.warning("Prompt %s could not be stopped: %s", prompt_id, error)
 
 
-def _raise_for_verdict(entry: Mapping[str, Any], workflow: Mapping[str, Any]) -> None:
-    word, data = verdict(entry)
-    if word == "success":
-        return
-    if word == "interrupted":
-        raise JobError(
-            "interrupted",
-            "The workflow was interrupted in ComfyUI.",
-            hint="Somebody pressed Cancel in ComfyUI, or another program did. Run the job again.",
-        )
-    node_id = str(data.get("node_id") or "")
-    class_type = str(data.get("node_type") or (workflow.get(node_id) or {}).get("class_type") or "")
-    message = str(data.get("exception_message") or "").strip() or "no message"
-    lines = data.get("traceback")
-    raise JobError(
-        "execution_failed",
-        f"Node {node_id} ({class_type}) failed: {message}",
-        hint="The traceback and the last log lines show the cause.",
-        details={"exception_type": data.get("exception_type"), "exception_message": message},
-        node={"id": node_id, "class_type": class_type, "input": _shortened(data.get("current_inputs"))},
-        traceback=[str(line) for line in lines] if isinstance(lines, list) else None,
-    )
-
-
-def _shortened(values: object) -> dict[str, str]:
-    if not isinstance(values, Mapping):
-        return {}
-    return {str(key): str(value)[:300] for key, value in values.items()}
-
-
-def _partial_warning(node_id: str, entry: object) -> str:
-    errors = entry.get("errors") if isinstance(entry, Mapping) else None
-    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], Mapping) else {}
-    said = ": ".join(str(first[k]) for k in ("message", "details") if first.get(k))
-    return f"Outputs that depend on node {node_id} were left out. {said}"
+def _provenance(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what ComfyUI said of itself when the job began: asking again could fail a job that is done."""
+    system, devices = stats.get("system"), stats.get("devices")
+    system = system if isinstance(system, Mapping) else {}
+    first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}
+    return {
+        "worker": _own_version(),
+        "image": os.environ.get("COMFY_RUNPOD_IMAGE"),
+        "comfyui": {"version": system.get("comfyui_version")},
+        "python": system.get("python_version"),
+        "torch": system.get("pytorch_version"),
+        "gpu": first.get("name"),
+    }
 
 
 def _own_version() -> str:

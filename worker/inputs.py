@@ -8,19 +8,21 @@ rewritten, so that no file of theirs is ever touched.
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
-import os
+import logging
 import shutil
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .contract import OWN_FOLDER, inside
-from .errors import BadRequest
+from .errors import BadRequest, JobError
 from .validation import InputFile
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -29,38 +31,50 @@ class Staged:
 
     workflow: dict[str, Any]
     files: list[Path] = field(default_factory=list)
-    folder: Path | None = None
+    folders: list[Path] = field(default_factory=list)
+    #: Files that stood where ours had to go: where they wait, and where they belong.
+    put_aside: list[tuple[Path, Path]] = field(default_factory=list)
+    #: The job's folder in somebody else's ``input/``: what nodes left in it goes too.
+    room: Path | None = None
 
     def remove(self) -> None:
-        """Delete what was staged, and the folders that this leaves empty. Blocks."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self.folder.parent.rmdir()
+        """Leave the folder as it was found. Blocks; what the system refuses is logged and left."""
         for path in self.files:
-            path.unlink(missing_ok=True)
+            with _logged(path):
+                path.unlink(missing_ok=True)
+        for waiting, home in self.put_aside:
+            with _logged(home):
+                waiting.replace(home)
+        if self.room is not None:
+            shutil.rmtree(self.room, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.room.parent.rmdir()
+        for folder in reversed(self.folders):
+            with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
+                folder.rmdir()
 
 
 def stage(
     files: Sequence[InputFile], workflow: dict[str, Any], input_dir: Path, job_id: str, *, own: bool
 ) -> Staged:
-    """Write the files; blocks. Real files are written, never links.
+    """Write the files; blocks. Real files are written, never links. On failure nothing is left behind.
 
     Raises:
         BadRequest: when a name would leave the folder, or a folder stands where a file must go.
-        OSError: when the disk refuses.
+        JobError: ``input_not_written`` when the disk refuses.
     """
     if not files:
         return Staged(workflow)
-    if own:
-        written = [_write(input_dir, file) for file in files]
-        return Staged(workflow, files=written)
-    name = hashlib.sha256(job_id.encode()).hexdigest()[:16]
-    folder = input_dir / OWN_FOLDER / name
-    staged = Staged(rewritten(workflow, files, PurePosixPath(OWN_FOLDER, name)), folder=folder)
+    room = PurePosixPath(OWN_FOLDER, hashlib.sha256(job_id.encode()).hexdigest()[:16])
+    staged = Staged(workflow)
+    if not own:
+        staged = Staged(rewritten(workflow, files, room), room=input_dir.joinpath(*room.parts))
+        # An earlier, killed attempt at the same job may have left something there.
+        staged.remove()
     try:
-        for file in files:
-            _write(folder, file)
+        for number, file in enumerate(files):
+            name = file.name if own else room / file.name
+            _write(staged, input_dir, name, file, room / f"{number}.kept")
     except BaseException:
         staged.remove()
         raise
@@ -70,9 +84,10 @@ def stage(
 def remove_leftovers(input_dir: Path, older_than_s: float) -> None:
     """Delete what a killed worker left staged in somebody else's input folder. Blocks."""
     ours = input_dir / OWN_FOLDER
-    for folder in ours.iterdir() if ours.is_dir() else ():
-        if time.time() - folder.stat().st_mtime > older_than_s:
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in list(ours.iterdir()) if ours.is_dir() else ():
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > older_than_s:
+                shutil.rmtree(folder)
     with contextlib.suppress(OSError):
         ours.rmdir()
 
@@ -80,33 +95,67 @@ def remove_leftovers(input_dir: Path, older_than_s: float) -> None:
 def rewritten(workflow: dict[str, Any], files: Sequence[InputFile], folder: PurePosixPath) -> dict[str, Any]:
     """A copy of the workflow in which inputs naming one of ``files`` name it below ``folder``."""
     names = {str(file.name) for file in files}
-    result = copy.deepcopy(workflow)
-    for node in result.values():
+
+    def moved(value: Any) -> Any:
+        named = isinstance(value, str) and value.removesuffix(" [input]") in names
+        return f"{folder}/{value}" if named else value
+
+    result = {}
+    for node_id, node in workflow.items():
         inputs = node.get("inputs")
-        if not isinstance(inputs, dict):
-            continue
-        for key, value in inputs.items():
-            if isinstance(value, str) and value.removesuffix(" [input]") in names:
-                inputs[key] = f"{folder}/{value}"
+        if isinstance(inputs, dict):
+            node = {**node, "inputs": {key: moved(value) for key, value in inputs.items()}}
+        result[node_id] = node
     return result
 
 
-def _write(folder: Path, file: InputFile) -> Path:
+def _write(
+    staged: Staged, input_dir: Path, name: PurePosixPath, file: InputFile, waiting: PurePosixPath
+) -> None:
     try:
-        target = inside(folder, file.name)
+        target = inside(input_dir, name)
     except ValueError as error:
         raise BadRequest(str(error)) from error
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(staged, target.parent)
         if target.is_dir():
             raise BadRequest(f"The input file {str(file.name)!r} cannot be written: a folder has that name.")
+        if target.exists() or target.is_symlink():
+            aside = input_dir.joinpath(*waiting.parts)
+            _make_folder(staged, aside.parent)
+            target.replace(aside)
+            staged.put_aside.append((aside, target))
+        part = target.with_name(f".{uuid.uuid4().hex}.part")
+        staged.files += [part, target]
+        part.write_bytes(file.content)
+        part.replace(target)
     except (FileExistsError, NotADirectoryError) as error:
         raise BadRequest(
             f"The input file {str(file.name)!r} cannot be written: a file stands where its folder must be."
         ) from error
-    if target.is_symlink():
-        target.unlink()
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    aside.write_bytes(file.content)
-    aside.replace(target)
-    return target
+    except OSError as error:
+        raise JobError(
+            "input_not_written",
+            f"The input file {str(file.name)!r} could not be written: {error.strerror or error}.",
+            hint="Is there room on the disk of ComfyUI's input folder, and may the worker write there?",
+        ) from error
+
+
+def _make_folder(staged: Staged, folder: Path) -> None:
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        staged.folders.append(each)
+    if not folder.is_dir():
+        raise NotADirectoryError(str(folder))
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s could not be cleaned up: %s", path, error)

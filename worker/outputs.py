@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import mimetypes
+import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .config import Config
@@ -18,6 +20,8 @@ from .errors import JobError
 from .validation import OutputMode
 
 _SIZE_OF_THE_REST = 200_000
+#: In bytes: ours is longer by a number and ``.part``.
+_LONGEST_RESULT_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,9 @@ class Collected:
     files: tuple[OutputFile, ...]
     texts: tuple[dict[str, str], ...]
 
-    def missing(self) -> list[str]:
-        """Names of files that history knows and the disk does not. Blocks."""
-        return [file.filename for file in self.files if not file.path.is_file()]
+    def missing(self) -> list[OutputFile]:
+        """The files that history knows and the disk does not. Blocks."""
+        return [file for file in self.files if not file.path.is_file()]
 
 
 def collect(entry: Mapping[str, Any], workflow: Mapping[str, Any], output_dir: Path) -> Collected:
@@ -72,16 +76,30 @@ def collect(entry: Mapping[str, Any], workflow: Mapping[str, Any], output_dir: P
 
 
 def _output_file(item: Mapping[str, Any], node_id: str, output_dir: Path) -> OutputFile:
-    subfolder = str(item.get("subfolder") or "").replace("\\", "/")
+    name, subfolder = str(item["filename"] or ""), str(item.get("subfolder") or "").replace("\\", "/")
     try:
-        name = safe_name(item["filename"])
-        relative = safe_name(f"{subfolder}/{name}") if subfolder else name
-        path = inside(output_dir, relative)
-    except ValueError as error:
+        path = inside(output_dir, PurePosixPath(subfolder, name))
+        shown = safe_name(_portable(name))
+        shown_folder = str(safe_name(_portable(subfolder))) if subfolder else ""
+    except (ValueError, OSError) as error:
         raise JobError(
-            "bad_output_name", f"Node {node_id} named an output that cannot be used. {error}"
+            "bad_output_name",
+            f"Node {node_id} named an output that cannot be used. {error}",
+            hint="Is it below ComfyUI's output folder? Links that lead out of it are not followed.",
         ) from error
-    return OutputFile(path, str(name), subfolder, node_id)
+    return OutputFile(path, str(shown), shown_folder, node_id)
+
+
+def _portable(name: str) -> str:
+    """What the answer calls a file: a colon in a file name, say, is no reason to lose the file."""
+    parts = re.sub(r'[\x00-\x1f<>:"|?*\\]', "_", name).split("/")
+    for place, part in enumerate(parts):
+        if part not in ("", ".", ".."):
+            try:
+                safe_name(part)
+            except ValueError:
+                parts[place] = "_" + part.rstrip(". ")
+    return "/".join(parts)
 
 
 def pack(
@@ -92,39 +110,50 @@ def pack(
     ``auto`` answers in base64 while the whole stays under the limit, else by files on the volume.
 
     Raises:
-        JobError: ``result_too_large`` when neither way is open; the files stay where ComfyUI put them.
+        JobError: ``result_too_large`` or ``no_volume`` when neither way is open, ``result_not_written`` when
+            the disk refuses; the files stay where ComfyUI put them.
     """
-    found = list(files)
-    total = sum(_base64_size(file.path.stat().st_size) for file in found) + _SIZE_OF_THE_REST
-    fits = total <= config.max_inline_bytes
-    if mode == "volume" or (mode == "auto" and not fits):
-        if config.volume is None:
-            raise JobError(
-                "result_too_large" if not fits else "no_volume",
-                f"The results ({total / 1e6:.1f} MB as an answer) need a network volume; none is mounted.",
-                hint="Attach a network volume to the endpoint. The files are still in ComfyUI's output.",
-                details=[file.filename for file in found],
-            )
-        entries = [_onto_volume(file, config.volume, key, n) for n, file in enumerate(found)]
-    elif not fits:
+    try:
+        entries = _packed(list(files), config, mode, key)
+    except OSError as error:
         raise JobError(
-            "result_too_large",
-            f"The results would be {total / 1e6:.1f} MB in base64, more than RunPod lets through.",
-            hint="Ask for output mode 'auto' or 'volume'. The files are still in ComfyUI's output folder.",
-            details=[file.filename for file in found],
-        )
-    else:
-        entries = [_as_base64(file) for file in found]
+            "result_not_written",
+            f"The results could not be handed over: {error.strerror or error}.",
+            hint="Is there room on the network volume? The files are still in ComfyUI's output folder.",
+        ) from error
     answer: dict[str, list[dict[str, Any]]] = {name: [] for name in FILE_LISTS}
     for entry in entries:
         answer[_list_for(entry.media_type)].append(entry.to_json())
     return answer
 
 
+def _packed(files: list[OutputFile], config: Config, mode: OutputMode, key: str) -> list[FileEntry]:
+    total = sum(_base64_size(file.path.stat().st_size) for file in files) + _SIZE_OF_THE_REST
+    fits = total <= config.max_inline_bytes
+    if mode == "base64" or (mode == "auto" and fits):
+        if fits:
+            return [_as_base64(file) for file in files]
+        raise JobError(
+            "result_too_large",
+            f"The results would be {total / 1e6:.1f} MB in base64, more than RunPod lets through.",
+            hint="Ask for output mode 'auto' or 'volume'. The files are still in ComfyUI's output folder.",
+            details=[file.filename for file in files],
+        )
+    if config.volume is not None:
+        return [_onto_volume(file, config.volume, key, n) for n, file in enumerate(files)]
+    raise JobError(
+        "no_volume" if fits else "result_too_large",
+        f"The results ({total / 1e6:.1f} MB as an answer) need a network volume; none is mounted.",
+        hint="Attach a network volume to the endpoint. The files are still in ComfyUI's output folder.",
+        details=[file.filename for file in files],
+    )
+
+
 def remove_old(files: Iterable[Path]) -> None:
     """Delete files whose answer has been delivered. Blocks."""
     for path in files:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # on Windows somebody may be looking at it
+            path.unlink(missing_ok=True)
 
 
 def prune_volume(volume: Path, older_than_s: float, now: float | None = None) -> None:
@@ -132,9 +161,10 @@ def prune_volume(volume: Path, older_than_s: float, now: float | None = None) ->
     limit = (time.time() if now is None else now) - older_than_s
     for room in ("results", "jobs"):
         folder = volume / OWN_FOLDER / room
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.stat().st_mtime < limit:
-                shutil.rmtree(entry, ignore_errors=True)
+        for entry in list(folder.iterdir()) if folder.is_dir() else ():
+            with contextlib.suppress(OSError):  # another worker prunes too, and was faster
+                if entry.stat().st_mtime < limit:
+                    shutil.rmtree(entry)
 
 
 def _base64_size(size: int) -> int:
@@ -156,7 +186,10 @@ def _as_base64(file: OutputFile) -> FileEntry:
 
 
 def _onto_volume(file: OutputFile, volume: Path, key: str, number: int) -> FileEntry:
-    relative = Path(OWN_FOLDER, "results", key, f"{number:04d}-{file.filename}")
+    name = PurePosixPath(file.filename).name
+    if len(name.encode()) > _LONGEST_RESULT_NAME:
+        name = PurePosixPath(name).suffix[-_LONGEST_RESULT_NAME // 8 :]
+    relative = Path(OWN_FOLDER, "results", key, f"{number:04d}-{name}")
     target = volume / relative
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(target.name + ".part")

@@ -10,6 +10,7 @@ parent dies, however it dies, the pipe closes and a child that called :func:`hol
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -23,12 +24,17 @@ from typing import IO
 
 import psutil
 
+log = logging.getLogger(__name__)
+
+#: In bytes; a longer line is taken in pieces.
+_LONGEST_LINE = 64 * 1024
 LIFELINE_ENV = "COMFY_RUNPOD_LIFELINE"
 _POSIX = os.name == "posix"
 
 
 class ChildProcess:
-    """A child process with its output in a ring buffer.
+    """A child process with its output in a ring buffer. Its owner calls :meth:`stop` or :meth:`kill_group`
+    also when it has ended by itself: only they close its pipes.
 
     Args:
         argv: the command, never a shell string.
@@ -57,7 +63,7 @@ class ChildProcess:
         self._ring: deque[str] = deque(maxlen=keep_lines)
         self._ring_lock = threading.Lock()
         self._on_line = on_line
-        self._redact = tuple(redact)
+        self._redact = tuple(secret for secret in redact if secret)
         self._log: IO[str] | None = None
         if log_file is not None:
             log_file.parent.mkdir(parents=True, exist_ok=True)
@@ -132,8 +138,9 @@ class ChildProcess:
     def kill_group(self) -> None:
         """End the child and everything it started, at once. Safe to call after it has ended."""
         family: list[psutil.Process] = []
+        # Of one that has ended the id may be a stranger's by now.
         with contextlib.suppress(psutil.Error):
-            family = psutil.Process(self.pid).children(recursive=True)
+            family = psutil.Process(self.pid).children(recursive=True) if self.running else []
         if self._own_group and sys.platform != "win32":
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -165,19 +172,31 @@ class ChildProcess:
         stream = self._popen.stdout
         if stream is None:
             return
-        for raw in iter(stream.readline, b""):
-            line = raw.decode("utf-8", "replace").rstrip("\r\n")
-            for secret in self._redact:
-                line = line.replace(secret, "***")
-            with self._ring_lock:
-                self._ring.append(line)
+        try:
+            # In pieces: a child that ends no line would fill our memory.
+            for raw in iter(lambda: stream.readline(_LONGEST_LINE), b""):
+                self._take_in(raw)
+        finally:
             if self._log is not None:
+                with contextlib.suppress(OSError):
+                    self._log.close()
+
+    def _take_in(self, raw: bytes) -> None:
+        # A progress bar returns to the start of its line: what it showed last is the line.
+        line = raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
+        for secret in self._redact:
+            line = line.replace(secret, "***")
+        with self._ring_lock:
+            self._ring.append(line)
+        # Whatever fails here, reading goes on: a child whose output nobody reads stands still.
+        try:
+            if self._log is not None and not self._log.closed:
                 self._log.write(line + "\n")
                 self._log.flush()
             if self._on_line is not None:
                 self._on_line(line)
-        if self._log is not None:
-            self._log.close()
+        except Exception:
+            log.exception("A line of process %d was not passed on.", self.pid)
 
 
 def start_detached(
@@ -265,6 +284,6 @@ _HARMLESS = (
 
 def clean_environment(extra: Mapping[str, str] | None = None, *, keep: Sequence[str] = ()) -> dict[str, str]:
     """Our environment without its secrets: an allow-list, ``LC_*``, the names in ``keep``, and ``extra``."""
-    wanted = {*_HARMLESS, *keep}
+    wanted = {*_HARMLESS, *(name.upper() for name in keep)}
     clean = {k: v for k, v in os.environ.items() if k.upper() in wanted or k.upper().startswith("LC_")}
     return {**clean, **(extra or {})}

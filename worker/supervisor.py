@@ -34,8 +34,10 @@ class OwnComfy:
 
     @property
     def url(self) -> str:
-        host = "127.0.0.1" if self._config.listen in ("0.0.0.0", "::") else self._config.listen
-        return f"http://{host}:{self._port}"
+        # ComfyUI takes a list of addresses too.
+        first = self._config.listen.split(",")[0].strip()
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(first, first)
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     def start(self) -> None:
         """Start ComfyUI and keep it alive; returns at once.
@@ -61,12 +63,14 @@ class OwnComfy:
             return [*self._old_lines, *new][-lines:]
 
     def stop(self, grace_s: float = 2.0) -> None:
-        """End ComfyUI. Blocks up to twice ``grace_s`` seconds."""
+        """End ComfyUI for good. Blocks up to twice ``grace_s`` seconds."""
         self._stopping.set()
         with self._lock:
             child = self._child
         if child is not None:
             child.stop(grace_s)
+        if self._watcher.is_alive():
+            self._watcher.join(grace_s)
 
     def _launch(self) -> None:
         config = self._config
@@ -74,13 +78,15 @@ class OwnComfy:
         words += ["--input-directory", str(config.input_dir), "--output-directory", str(config.output_dir)]
         if config.temp_dir is not None:
             words += ["--temp-directory", str(config.temp_dir)]
-        child = ChildProcess(
-            words,
-            env=clean_environment({"PYTHONUNBUFFERED": "1"}, keep=("HOME", "USERPROFILE", "HF_HOME")),
-            cwd=config.comfyui_dir if config.comfyui_dir.is_dir() else None,
-            own_group=False,
-        )
         with self._lock:
+            if self._stopping.is_set():
+                return
+            child = ChildProcess(
+                words,
+                env=clean_environment({"PYTHONUNBUFFERED": "1"}, keep=("HOME", "USERPROFILE", "HF_HOME")),
+                cwd=config.comfyui_dir if config.comfyui_dir.is_dir() else None,
+                own_group=False,
+            )
             if self._child is not None:
                 self._old_lines = self._child.tail(50)
             self._child = child
@@ -107,7 +113,8 @@ class OwnComfy:
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
+    host = host.split(",")[0].strip()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         if os.name == "posix":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, 0))

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,6 +16,8 @@ from .contract import checked_job_id, safe_name
 from .errors import BadRequest
 
 OutputMode = Literal["auto", "base64", "volume"]
+#: The name under which ComfyUI's API nodes look for the user's key.
+_API_KEY = "api_key_comfy_org"
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w=.+-]+)*;base64,", re.ASCII)
 
 
@@ -37,6 +40,12 @@ class Request:
     timeout_s: float | None = None
     extra_data: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be in an answer or a log."""
+        key = self.extra_data.get(_API_KEY)
+        return (key,) if key else ()
+
 
 def parse_request(raw: object) -> Request:
     """Check a job's ``input``: an object, or a JSON string of one.
@@ -45,7 +54,9 @@ def parse_request(raw: object) -> Request:
         BadRequest: with a sentence that names the field and the offender.
     """
     source = _loaded(raw, "The job's input")
-    workflow = source.get("workflow", source.get("prompt"))
+    workflow = source.get("workflow")
+    if workflow is None:
+        workflow = source.get("prompt")
     if workflow is None:
         raise BadRequest("Missing 'workflow' parameter.", hint="Send an API-format workflow as 'workflow'.")
     try:
@@ -66,7 +77,7 @@ def _loaded(raw: object, what: str) -> dict[str, Any]:
     if isinstance(raw, str):
         try:
             raw = json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(
                 f"Invalid JSON format in input: {what} is a text, but no JSON ({error})."
             ) from error
@@ -114,7 +125,8 @@ def _files(source: Mapping[str, Any]) -> tuple[InputFile, ...]:
         files.append(_file(item["name"], item["data"]))
     seen: dict[str, PurePosixPath] = {}
     for file in files:
-        twin = seen.setdefault(str(file.name).casefold(), file.name)
+        # As macOS and Windows compare names: there the second file would overwrite the first.
+        twin = seen.setdefault(unicodedata.normalize("NFC", str(file.name)).casefold(), file.name)
         if twin is not file.name:
             raise BadRequest(f"Two input files have the same name: {str(twin)!r} and {str(file.name)!r}.")
     return tuple(files)
@@ -130,8 +142,10 @@ def _file(name: object, data: object) -> InputFile:
             f"The content of {str(path)!r} is no text.", hint="Send it as base64 or as a data URI."
         )
     head = _DATA_URI.match(data[:200])
+    text = data[head.end() :] if head else data
     try:
-        content = base64.b64decode(data[head.end() :] if head else data, validate=True)
+        # Line breaks, which many programs put into base64, are no damage; anything else is.
+        content = base64.b64decode("".join(text.split()) if "\n" in text else text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadRequest(
             f"The content of {str(path)!r} is neither base64 nor a base64 data URI.", details=str(error)
@@ -159,11 +173,11 @@ def _timeout(raw: object) -> float | None:
 
 def _extra_data(source: Mapping[str, Any]) -> dict[str, Any]:
     extra: dict[str, Any] = {}
-    key = source.get("comfy_org_api_key") or source.get("api_key_comfy_org")
+    key = source.get("comfy_org_api_key") or source.get(_API_KEY)
     if key:
         if not isinstance(key, str):
             raise BadRequest("'comfy_org_api_key' must be a text.")
-        extra["api_key_comfy_org"] = key
+        extra[_API_KEY] = key
     given = source.get("extra_pnginfo")
     if isinstance(given, dict):
         extra["extra_pnginfo"] = given

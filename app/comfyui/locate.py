@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,17 +46,32 @@ async def folders_of(url: str, install_dir: Path | None = None) -> Folders:
     system = stats.get("system") if isinstance(stats, dict) else None
     argv = system.get("argv") if isinstance(system, dict) else None
     words = [str(word) for word in argv] if isinstance(argv, list) else []
-    for base in _bases(words, paths, install_dir):
-        folders = Folders(
-            _given(words, "--input-directory") or base / "input",
-            _given(words, "--output-directory") or base / "output",
-        )
-        if _agrees(folders.input_dir, listed["input"]) and _agrees(folders.output_dir, listed["output"]):
-            return folders
+    bases = _bases(words, paths, install_dir)
+    found = await asyncio.to_thread(_first_that_agrees, bases, words, listed)
+    if found is not None:
+        return found
     raise NeedsSetup(
         f"The folders of the ComfyUI at {url} cannot be found on this computer.",
         hint="Set COMFYUI_DIR to the folder that holds its main.py.",
     )
+
+
+def _first_that_agrees(
+    bases: Sequence[Path], words: Sequence[str], listed: Mapping[str, Any]
+) -> Folders | None:
+    """Blocks: looks for every file that ComfyUI lists."""
+    if not isinstance(listed["input"], list):
+        # This folder is there from ComfyUI's start: without its list nothing is proved.
+        return None
+    for base in bases:
+        folders = Folders(
+            _given(words, "--input-directory") or base / "input",
+            _given(words, "--output-directory") or base / "output",
+        )
+        with contextlib.suppress(OSError):  # a folder that we may not read is not ours to use
+            if _agrees(folders.input_dir, listed["input"]) and _agrees(folders.output_dir, listed["output"]):
+                return folders
+    return None
 
 
 def _bases(words: Sequence[str], paths: Any, install_dir: Path | None) -> list[Path]:

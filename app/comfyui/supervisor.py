@@ -74,6 +74,7 @@ class Supervisor:
         self._state_file = state_dir / "comfyui.json"
         self.log_file = state_dir / "logs" / "comfyui.log"
         self._pid: int | None = None
+        self._born: float | None = None
 
     async def ensure(self) -> str:
         """Have ComfyUI running; its URL.
@@ -108,7 +109,8 @@ class Supervisor:
         """Interrupt ComfyUI, then end it; does nothing when it is not ours or not running."""
         pid, self._pid = self._pid, None
         if pid is not None:
-            await asyncio.to_thread(_end, pid, grace_s)
+            if self._born is not None and _is_same_process(pid, self._born):
+                await asyncio.to_thread(_end, pid, grace_s)
             self._state_file.unlink(missing_ok=True)
 
     def tail(self) -> list[str]:
@@ -129,7 +131,7 @@ class Supervisor:
             return None
         if not same or not _is_same_process(pid, born):
             return None
-        self._pid = pid
+        self._pid, self._born = pid, born
         await self._wait_ready(url)
         return url
 
@@ -154,13 +156,15 @@ class Supervisor:
         )
 
     def _remember(self, url: str) -> None:
+        self._born = None
         if self._pid is None:
             return
         with contextlib.suppress(psutil.Error):
+            self._born = psutil.Process(self._pid).create_time()
             state = {
                 "pid": self._pid,
                 "url": url,
-                "born": psutil.Process(self._pid).create_time(),
+                "born": self._born,
                 "folder": str(self._installation.folder),
                 "args": [*self._installation.args],
             }

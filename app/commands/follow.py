@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
+from ..errors import BadInput, ComfyRunPodError
 from ..jobs.control import ControlClient, RunnerGone, events_of
 from ..jobs.model import Job, JobEvent, JobSpec
 from ..jobs.runner import Runner
@@ -13,8 +15,9 @@ from ..services import become_runner
 from ..settings import Settings
 
 Place = Runner | ControlClient
-#: Begins something at the place where jobs run; the ids of the jobs to follow.
-Begin = Callable[[Place], Awaitable[list[str]]]
+#: Begins something at the place where jobs run, and adds the ids of the jobs to follow to the list.
+#: Adds each id before it is begun, so that what was begun is known however it ends.
+Begin = Callable[[Place, list[str]], Awaitable[None]]
 _LOOK_AGAIN_S = 0.1
 _CANCEL_GRACE_S = 15.0
 
@@ -36,8 +39,11 @@ class Following:
     async def run(self, specs: Sequence[JobSpec]) -> list[Job]:
         """Submit and follow to the end; the ended jobs, in the order given. Cancelled, it cancels them."""
 
-        async def submit(place: Place) -> list[str]:
-            return [(await place.submit(spec)).id for spec in specs if spec.id not in self._ended]
+        async def submit(place: Place, ids: list[str]) -> None:
+            for spec in specs:
+                if spec.id not in self._ended:
+                    ids.append(spec.id)
+                    await place.submit(spec)
 
         await self._until_ended(submit, cancel_with_us=True)
         return [self._ended[spec.id] for spec in specs]
@@ -45,8 +51,10 @@ class Following:
     async def cancel(self, ids: Sequence[str]) -> list[Job]:
         """Cancel and see it done."""
 
-        async def cancel(place: Place) -> list[str]:
-            return [(await place.cancel(job_id)).id for job_id in ids if job_id not in self._ended]
+        async def cancel(place: Place, begun: list[str]) -> None:
+            for job_id in ids:
+                if job_id not in self._ended:
+                    begun.append((await place.cancel(job_id)).id)
 
         await self._until_ended(cancel, cancel_with_us=False)
         return list(self._ended.values())
@@ -54,8 +62,8 @@ class Following:
     async def wait(self, ids: Sequence[str]) -> list[Job]:
         """Follow jobs that are there to their end."""
 
-        async def known(place: Place) -> list[str]:
-            return [job_id for job_id in ids if job_id not in self._ended]
+        async def known(_place: Place, begun: list[str]) -> None:
+            begun.extend(job_id for job_id in ids if job_id not in self._ended)
 
         await self._until_ended(known, cancel_with_us=False)
         return [self._ended[job_id] for job_id in ids]
@@ -64,11 +72,12 @@ class Following:
         """Run again as new jobs, and follow them to the end."""
         new: dict[str, str] = {}
 
-        async def retry(place: Place) -> list[str]:
+        async def retry(place: Place, begun: list[str]) -> None:
             for job_id in ids:
                 if job_id not in new:
                     new[job_id] = (await place.retry(job_id)).id
-            return [job_id for job_id in new.values() if job_id not in self._ended]
+                if new[job_id] not in self._ended:
+                    begun.append(new[job_id])
 
         await self._until_ended(retry, cancel_with_us=True)
         return [self._ended[job_id] for job_id in new.values()]
@@ -94,12 +103,15 @@ class Following:
                 await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _follow(self, place: Place, begin: Begin, *, cancel_with_us: bool) -> None:
-        ids = await begin(place)
+        ids: list[str] = []
         try:
+            await begin(place, ids)
             await self._watch(place, ids)
         except asyncio.CancelledError:
             if cancel_with_us:
-                await self._cancel_rest(place, ids)
+                # Whatever comes of that, we end: a runner that is gone must not make us begin again.
+                with contextlib.suppress(ComfyRunPodError, TimeoutError):
+                    await self._cancel_rest(place, ids)
             raise
 
     async def _watch(self, place: Place, ids: list[str]) -> None:
@@ -118,6 +130,8 @@ class Following:
 
     async def _cancel_rest(self, place: Place, ids: list[str]) -> None:
         async with asyncio.timeout(_CANCEL_GRACE_S):
+            there = []
             for job_id in [job_id for job_id in ids if job_id not in self._ended]:
-                await place.cancel(job_id)
-            await self._watch(place, ids)
+                with contextlib.suppress(BadInput):  # the last one may not have been noted yet
+                    there.append((await place.cancel(job_id)).id)
+            await self._watch(place, there)

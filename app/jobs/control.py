@@ -9,7 +9,8 @@ import asyncio
 import hmac
 import json
 import secrets
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from filelock import FileLock, Timeout
 
 from worker.contract import Progress
 
-from ..errors import BadInput, ComfyRunPodError, Unreachable
+from ..errors import BadInput, ComfyRunPodError, Refused, Unreachable
 from ..files import write_private
 from .model import Job, JobEvent, JobSpec
 from .runner import Runner
 
 _MAX_BODY = 256 * 1024 * 1024
+#: A job with its texts and the diagnostics of its error is one line.
+_LONGEST_LINE = 1 << 25
 _TOKEN_HEADER = "X-Comfy-RunPod-Token"
 
 
@@ -38,15 +41,26 @@ class RunnerLock:
     """Held by the one process that runs the jobs of a data folder."""
 
     def __init__(self, data_dir: Path) -> None:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(data_dir / "runner.lock")
+        self._folder = data_dir
+        # Not by thread: it is taken in one thread, so as not to block the loop, and let go in another.
+        self._lock = FileLock(data_dir / "runner.lock", thread_local=False)
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; never waits."""
+        """Take the lock if it is free; never waits. Blocks for the disk.
+
+        Raises:
+            BadInput: when the folder cannot be written to.
+        """
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
             return False
+        except OSError as error:
+            raise BadInput(
+                f"The data folder {self._folder} cannot be used: {error.strerror}.",
+                hint="Set COMFY_RUNPOD_DATA to a folder that can be written to.",
+            ) from error
         return True
 
     def release(self) -> None:
@@ -86,7 +100,8 @@ class ControlServer:
 
     @web.middleware
     async def _checked(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if not hmac.compare_digest(request.headers.get(_TOKEN_HEADER, ""), self._token):
+        given = request.headers.get(_TOKEN_HEADER, "").encode("utf-8", "replace")
+        if not hmac.compare_digest(given, self._token.encode()):
             return web.json_response({"summary": "The token is missing or wrong."}, status=401)
         try:
             response: web.StreamResponse = await handler(request)
@@ -97,7 +112,8 @@ class ControlServer:
         return response
 
     async def _submit(self, request: web.Request) -> web.Response:
-        job = await self._runner.submit(JobSpec.from_json(await request.json()))
+        # Its workflow may be large, so not on the loop.
+        job = await self._runner.submit(await asyncio.to_thread(_spec_from, await request.read()))
         return web.json_response(job.to_json())
 
     async def _act(self, request: web.Request) -> web.Response:
@@ -110,39 +126,56 @@ class ControlServer:
         ids = request.query.get("ids", "").split(",")
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        async for event in events_of(self._runner, ids):
-            line: dict[str, Any] = {"job": event.job.to_json()}
-            if event.progress is not None:
-                line |= event.progress.to_json()
-            await response.write(json.dumps(line).encode() + b"\n")
+        async with aclosing(events_of(self._runner, ids)) as events:
+            async for event in events:
+                line: dict[str, Any] = {"job": event.job.to_json()}
+                if event.progress is not None:
+                    line |= event.progress.to_json()
+                await response.write(json.dumps(line).encode() + b"\n")
         return response
 
 
 async def events_of(runner: Runner, ids: Collection[str]) -> AsyncGenerator[JobEvent, None]:
-    """The jobs as they are, then each event of theirs as it happens. Ends only with its consumer."""
-    queue: asyncio.Queue[JobEvent] = asyncio.Queue()
+    """The jobs as they are, then each event of theirs as it happens. Ends only with its consumer.
+
+    Raises:
+        RunnerGone: when the runner is closed.
+    """
+    queue: asyncio.Queue[JobEvent | None] = asyncio.Queue()
+
+    def ended(_: asyncio.Future[None]) -> None:
+        queue.put_nowait(None)
+
+    runner.broken.add_done_callback(ended)
     stop = runner.watch(lambda event: queue.put_nowait(event) if event.job.id in ids else None)
     try:
         for job_id in ids:
             job = await runner.store.find(job_id)
             if job is not None:
                 yield JobEvent(job)
-        while True:
-            coming = asyncio.create_task(queue.get())
-            both: set[asyncio.Future[Any]] = {coming, runner.broken}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not coming.done():
-                coming.cancel()
-                runner.broken.result()
-            yield coming.result()
+        while (event := await queue.get()) is not None:
+            yield event
+        if runner.broken.cancelled():
+            raise RunnerGone("The runner has ended.")
+        runner.broken.result()
     finally:
         stop()
+        runner.broken.remove_done_callback(ended)
+
+
+def _spec_from(body: bytes) -> JobSpec:
+    """Raises BadInput when it is none, as from another version of this program."""
+    try:
+        return JobSpec.from_json(json.loads(body))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BadInput(f"That is no job for this version of the program: {error}.") from error
 
 
 class ControlClient:
     """Speaks to the runner of another process.
 
-    Every method raises RunnerGone when there is none or it ended, BadInput when it refused.
+    Every method raises RunnerGone when there is none or it ended, BadInput when it refused, and Refused when
+    it failed: asking again would not help then.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -162,7 +195,9 @@ class ControlClient:
         try:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
             async with (
-                aiohttp.ClientSession(timeout=timeout, headers=headers, read_bufsize=1 << 22) as session,
+                aiohttp.ClientSession(
+                    timeout=timeout, headers=headers, read_bufsize=_LONGEST_LINE
+                ) as session,
                 session.get(f"{base}/events", params={"ids": ",".join(ids)}) as response,
             ):
                 response.raise_for_status()
@@ -181,8 +216,10 @@ class ControlClient:
                 aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
                 session.post(base + path, json=body) as response,
             ):
+                if response.status >= 500:
+                    raise Refused("The running panel failed to do that.", status=response.status)
                 answer = await response.json()
-                if response.status == 400:
+                if response.status == 400 and isinstance(answer, Mapping):
                     raise BadInput(str(answer.get("summary")), hint=str(answer.get("hint") or ""))
                 response.raise_for_status()
                 return answer

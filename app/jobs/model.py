@@ -35,8 +35,15 @@ class JobSpec:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> JobSpec:
+        """Raises TypeError or ValueError when it is none."""
         known = {f.name for f in fields(cls)}
-        return cls(**{key: value for key, value in raw.items() if key in known})
+        spec = cls(**{key: value for key, value in raw.items() if key in known})
+        texts = (spec.id, spec.name, spec.target, spec.output_dir)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(spec.prompt, dict):
+            raise ValueError("a job's names must be texts and its prompt an object")
+        if not isinstance(spec.files, dict) or not all(isinstance(p, str) for p in spec.files.values()):
+            raise ValueError("a job's files must be paths by name")
+        return spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from worker.contract import FileEntry, files_of, inside
+from worker.contract import FILE_LISTS, OWN_FOLDER, FileEntry, files_of, inside
 
 from ..errors import ComfyRunPodError
 from .model import OutputFile
@@ -31,12 +31,13 @@ def entries_of(output: Any) -> list[FileEntry]:
     Raises:
         ResultDamaged: when the answer names files in a way that cannot be used.
     """
-    if isinstance(output, Mapping) and ("images" in output or output.get("status") in ("success", "error")):
+    if isinstance(output, Mapping) and _is_known(output):
         try:
             return files_of(output)
         except ValueError as error:
             raise ResultDamaged(f"The worker's answer cannot be read: {error}") from error
-    content = json.dumps(output, indent=1, ensure_ascii=False).encode()
+    # Half of a surrogate pair is no UTF-8; as `\\udXXX` it is what JSON says too.
+    content = json.dumps(output, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
     digest = hashlib.sha256(content).hexdigest()
     data = base64.b64encode(content).decode("ascii")
     kind = "application/json"
@@ -45,15 +46,21 @@ def entries_of(output: Any) -> list[FileEntry]:
 
 def plan(entries: list[FileEntry], folder: Path, taken: Collection[str]) -> tuple[OutputFile, ...]:
     """Choose a free path for each file, beside what is on disk and in ``taken``. Blocks; writes nothing."""
-    used = {os.path.normcase(path) for path in taken}
+    # Names that differ in case only are one file on many disks.
+    used = {path.casefold() for path in taken}
     planned: list[OutputFile] = []
     for entry in entries:
         path = _free_path(folder, PurePosixPath(entry.filename), used)
-        used.add(os.path.normcase(path))
+        used.add(str(path).casefold())
         planned.append(
             OutputFile(entry.filename, str(path), entry.node_id, entry.media_type, entry.size, entry.sha256)
         )
     return tuple(planned)
+
+
+def is_plan_for(planned: Collection[OutputFile], entries: Collection[FileEntry]) -> bool:
+    """Whether paths were chosen for these very files: an answer that was asked for again may be another."""
+    return [(p.filename, p.sha256) for p in planned] == [(e.filename, e.sha256) for e in entries]
 
 
 def fetch(entry: FileEntry, planned: OutputFile, volume: Path | None) -> None:
@@ -67,7 +74,8 @@ def fetch(entry: FileEntry, planned: OutputFile, volume: Path | None) -> None:
     if target.is_file() and planned.sha256 and _sha256(target) == planned.sha256:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.part")
+    # Of a length that every disk allows, and found again after a crash.
+    aside = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part")
     try:
         if entry.type == "base64":
             _write(aside, _decoded(entry))
@@ -82,15 +90,29 @@ def fetch(entry: FileEntry, planned: OutputFile, volume: Path | None) -> None:
 
 
 def drop_from_volume(entries: list[FileEntry], volume: Path | None) -> None:
-    """Delete what has been fetched from the volume. Blocks."""
+    """Delete what has been fetched from the volume, of our own folder there only. Blocks."""
     if volume is None:
         return
     for entry in entries:
         if entry.type == "volume":
             with contextlib.suppress(OSError, ValueError):
-                path = inside(volume, PurePosixPath(entry.data))
+                path = inside(volume, _plain(entry.data))
+                inside(volume / OWN_FOLDER, _plain(entry.data).relative_to(OWN_FOLDER))
                 path.unlink(missing_ok=True)
                 path.parent.rmdir()
+
+
+def _is_known(output: Mapping[str, Any]) -> bool:
+    """Whether it is our format or worker-comfyui 5.x's. Others use the same keys for something else."""
+    lists = [output[key] for key in FILE_LISTS if output.get(key)]
+    told = isinstance(output.get("images"), list) or isinstance(output.get("text"), list) or bool(lists)
+    return told and all(
+        isinstance(item, Mapping) and "filename" in item for each in lists for item in _items(each)
+    )
+
+
+def _items(listed: Any) -> list[Any]:
+    return listed if isinstance(listed, list) else [None]
 
 
 def _free_path(folder: Path, name: PurePosixPath, used: Collection[str]) -> Path:
@@ -98,13 +120,17 @@ def _free_path(folder: Path, name: PurePosixPath, used: Collection[str]) -> Path
     while True:
         mark = "" if number == 1 else f" ({number})"
         path = folder.joinpath(*name.parent.parts, f"{name.stem}{mark}{name.suffix}")
-        if os.path.normcase(path) not in used and not path.exists():
+        if str(path).casefold() not in used and not os.path.lexists(path):
             return path
         number += 1
 
 
 def _decoded(entry: FileEntry) -> bytes:
-    data = entry.data.partition(";base64,")[2] if entry.data.startswith("data:") else entry.data
+    data = entry.data
+    if data.startswith("data:"):
+        head, comma, data = data.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise ResultDamaged(f"{entry.filename} arrived damaged: its data URI is not in base64.")
     try:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:

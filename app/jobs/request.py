@@ -8,8 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..endpoint.model import Policy
 from ..errors import BadInput
 from .model import JobSpec
+
+#: What the platform grants a job beside the execution that the worker limits itself.
+_OVERHEAD_MS = 120_000
+_DAY_MS = 86_400_000
+_LONGEST_MS = 7 * _DAY_MS
 
 
 def request_of(spec: JobSpec) -> dict[str, Any]:
@@ -28,6 +34,17 @@ def request_of(spec: JobSpec) -> dict[str, Any]:
     if spec.timeout_s is not None:
         request["timeout"] = spec.timeout_s
     return request
+
+
+def policy_of(spec: JobSpec) -> Policy | None:
+    """The platform's limit for a job with a limit of its own: a little longer, so that the worker ends it.
+
+    The platform's limit is the endpoint's else, and a job that may take longer would be stopped by it.
+    """
+    if spec.timeout_s is None:
+        return None
+    limit_ms = min(int(spec.timeout_s * 1000) + _OVERHEAD_MS, _LONGEST_MS)
+    return Policy(execution_timeout_ms=limit_ms, ttl_ms=_LONGEST_MS if limit_ms > _DAY_MS // 2 else None)
 
 
 def keep_inputs(spec: JobSpec, folder: Path) -> JobSpec:

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import BadInput
+from worker.contract import checked_job_id
+
+from ..errors import BadInput, ComfyRunPodError
 from .lane import Lane
 from .model import Job, JobEvent, JobSpec, new_job_id
+from .pauses import Pauses
 from .request import keep_inputs
 from .store import JobStore
 from .targets import Target
@@ -18,7 +21,6 @@ from .targets import Target
 log = logging.getLogger(__name__)
 
 Watcher = Callable[[JobEvent], None]
-_SUBMISSION_GRACE_S = 10.0
 
 
 class Runner:
@@ -27,16 +29,28 @@ class Runner:
     Args:
         make_target: gives the target of a name, or raises BadInput for a name it does not know.
         inputs_dir: where the jobs' input files are kept.
+        pauses: shorter ones are for tests.
     """
 
-    def __init__(self, store: JobStore, make_target: Callable[[str], Target], inputs_dir: Path) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        make_target: Callable[[str], Target],
+        inputs_dir: Path,
+        *,
+        pauses: Pauses | None = None,
+    ) -> None:
         self._store = store
         self._inputs_dir = inputs_dir
         self._make_target = make_target
+        self._pauses = pauses or Pauses()
         self._targets: dict[str, Target] = {}
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._watchers: list[Watcher] = []
+        self._planning = asyncio.Lock()
+        self._one_by_one = asyncio.Lock()
+        self._taking_on: set[asyncio.Task[Job]] = set()
         self._closing = False
         #: Done with an exception when a lane ended by a mistake of ours: nothing can be relied on then.
         self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -56,20 +70,22 @@ class Runner:
     async def submit(self, spec: JobSpec) -> Job:
         """Note a job and begin it. The same specification twice is one job.
 
+        Cancelled, it does all of that or nothing.
+
         Raises:
-            BadInput: for an unknown target; nothing is noted then.
+            BadInput: for an unknown target or an id that cannot be one; nothing is noted then.
         """
         if self._closing:
             raise BadInput("The program is ending and takes no new jobs.")
+        try:
+            checked_job_id(spec.id)
+        except ValueError as error:
+            raise BadInput(str(error)) from error
         lane = self._lane(spec.target)
-        job = await self._store.find(spec.id)
-        if job is not None:
-            return job
-        spec = await asyncio.to_thread(keep_inputs, spec, self._inputs_dir)
-        job = await self._store.add(spec)
-        lane.add(job)
-        self._publish(JobEvent(job))
-        return job
+        task = asyncio.create_task(self._take_on(spec, lane), name=f"take-on-{spec.id}")
+        self._taking_on.add(task)
+        task.add_done_callback(self._taking_on.discard)
+        return await asyncio.shield(task)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job; one that has ended stays as it is. Its end is told to the watchers."""
@@ -77,9 +93,11 @@ class Runner:
         return job if job.is_final else await self._lane(job.target).cancel(job)
 
     async def retry(self, job_id: str) -> Job:
-        """Run an ended job again, as a new job."""
+        """Run an ended job again, as a new job; one that waits for the user's word goes on as it is."""
         job = await self._store.get(job_id)
-        if not job.is_final and not job.is_stuck:
+        if job.is_stuck:
+            return await self._lane(job.target).send_again(job)
+        if not job.is_final:
             raise BadInput(f"Job {job.id[:8]} is still {job.state}.", hint="Cancel it first.")
         return await self.submit(replace(await self._store.spec(job.id), id=new_job_id()))
 
@@ -91,18 +109,34 @@ class Runner:
     async def close(self) -> None:
         """Stop. Jobs that the platforms have go on there and are taken up at the next start."""
         self._closing = True
-        await asyncio.gather(*(lane.finish_submission(_SUBMISSION_GRACE_S) for lane in self._lanes.values()))
+        await asyncio.gather(*self._taking_on, return_exceptions=True)
+        await asyncio.gather(*(lane.finish_submission() for lane in self._lanes.values()))
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        for target in self._targets.values():
-            await target.close()
+        for name, target in self._targets.items():
+            try:
+                await target.close()
+            except (ComfyRunPodError, OSError) as error:
+                log.warning("%s: %s", name, error)
         self.broken.cancel()
+
+    async def _take_on(self, spec: JobSpec, lane: Lane) -> Job:
+        # One after the other: jobs begin in the order they came, and the same one twice is seen.
+        async with self._one_by_one:
+            job = await self._store.find(spec.id)
+            if job is not None:
+                return job
+            spec = await asyncio.to_thread(keep_inputs, spec, self._inputs_dir)
+            job = await self._store.add(spec)
+            lane.add(job)
+        self._publish(JobEvent(job))
+        return job
 
     def _lane(self, name: str) -> Lane:
         if name not in self._lanes:
             target = self._make_target(name)
-            lane = Lane(target, self._store, self._publish)
+            lane = Lane(target, self._store, self._publish, self._planning, self._pauses)
             self._targets[name], self._lanes[name] = target, lane
             task = asyncio.create_task(lane.run(), name=f"lane-{name}")
             task.add_done_callback(self._lane_ended)

@@ -21,6 +21,7 @@ from .states import FINAL, State, check_move
 T = TypeVar("T")
 
 _VERSION = 1
+_UNFINISHED = sorted(frozenset(State) - FINAL)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -56,11 +57,15 @@ class JobStore:
         Raises:
             BadInput: when the file is no store of ours.
         """
-        await self._run(self._open)
+        try:
+            await self._run(self._open)
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
-        await self._run(lambda db: db.close())
-        self._db = None
+        """Finish what is being written, and let go of the file."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
     async def add(self, spec: JobSpec, note: str = "") -> Job:
@@ -76,7 +81,7 @@ class JobStore:
                 )
                 job = replace(job, seq=int(cursor.lastrowid or 0))
                 db.execute("UPDATE jobs SET job = ? WHERE id = ?", (json.dumps(job.to_json()), job.id))
-                db.execute("INSERT INTO moves VALUES (?, ?, ?, ?)", (job.id, now, job.state, note))
+                _note_move(db, job.id, now, job.state, note)
             return job
 
         return await self._run(write)
@@ -100,10 +105,10 @@ class JobStore:
             with db:
                 db.execute(
                     "UPDATE jobs SET state = ?, job = ? WHERE id = ?",
-                    (new.state, json.dumps(new.to_json()), job_id),
+                    (new.state, json.dumps(new.to_json()), old.id),
                 )
                 if state != old.state or note:
-                    db.execute("INSERT INTO moves VALUES (?, ?, ?, ?)", (job_id, now, state, note))
+                    _note_move(db, old.id, now, state, note)
             return new
 
         return await self._run(write)
@@ -129,10 +134,9 @@ class JobStore:
 
     async def unfinished(self) -> list[Job]:
         """Jobs that are not in a final state, oldest first."""
-        marks = ",".join("?" * len(FINAL))
-        return await self._run(
-            lambda db: _select(db, f"WHERE state NOT IN ({marks}) ORDER BY seq", sorted(FINAL))
-        )
+        # By the states there are, not by those there are not: only that uses the index.
+        marks = ",".join("?" * len(_UNFINISHED))
+        return await self._run(lambda db: _select(db, f"WHERE state IN ({marks}) ORDER BY seq", _UNFINISHED))
 
     async def newest(self, limit: int = 50) -> list[Job]:
         """The newest jobs, newest first."""
@@ -146,22 +150,31 @@ class JobStore:
         return await self._run(read)
 
     async def planned_paths(self) -> set[str]:
-        """Paths that jobs not yet done have chosen for their results."""
-        return {output.path for job in await self.unfinished() for output in job.outputs}
+        """Paths that jobs not yet done have chosen for their results: only a downloading job has."""
+        found = await self._run(lambda db: _select(db, "WHERE state = ?", (State.DOWNLOADING,)))
+        return {output.path for job in found for output in job.outputs}
 
     def _open(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
             raise sqlite3.DatabaseError("it was written by another version of this program")
-        with closing(db.executescript(_SCHEMA)):
-            pass
-        db.execute(f"PRAGMA user_version = {_VERSION}")
+        if version == 0:
+            with closing(db.executescript(_SCHEMA)):
+                pass
+            db.execute(f"PRAGMA user_version = {_VERSION}")
         if os.name == "posix":
             self._path.chmod(0o600)
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Private from its first moment: SQLite gives its side files the same mode.
+            self._path.touch(mode=0o600)
             self._db = sqlite3.connect(self._path, timeout=30)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
@@ -171,7 +184,7 @@ class JobStore:
         def call() -> T:
             try:
                 return work(self._connection())
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, OSError) as error:
                 raise BadInput(
                     f"The list of jobs {self._path} cannot be used: {error}.",
                     hint="Move the file away; a new list is begun then.",
@@ -179,6 +192,12 @@ class JobStore:
 
         # Shielded: a write that has begun is finished even when its caller is cancelled.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
+
+
+def _note_move(db: sqlite3.Connection, job_id: str, at: float, state: State, note: str) -> None:
+    # A note may quote a server; half of a surrogate pair cannot be stored.
+    text = note.encode("utf-8", "backslashreplace").decode()
+    db.execute("INSERT INTO moves VALUES (?, ?, ?, ?)", (job_id, at, state, text))
 
 
 def _select(db: sqlite3.Connection, where: str, values: Iterable[Any]) -> list[Job]:

@@ -21,25 +21,43 @@ def set_values(prompt: dict[str, dict[str, Any]], changes: Iterable[str]) -> dic
     """
     result = copy.deepcopy(prompt)
     for change in changes:
-        where, separator, value = change.partition("=")
-        node_name, dot, key = where.rpartition(".")
-        if not (separator and dot and node_name and key):
-            raise BadInput(f"{change!r} is not of the form NODE.INPUT=VALUE.")
-        inputs = result[_find(result, node_name)]["inputs"]
-        if key not in inputs:
-            raise BadInput(f"Node {node_name!r} has no input {key!r}.", hint=f"It has: {', '.join(inputs)}.")
+        where, _, value = change.partition("=")
+        inputs, key = _place(result, where, change)
         inputs[key] = value if isinstance(inputs[key], str) else _parsed(value)
     return result
 
 
-def _find(prompt: dict[str, dict[str, Any]], name: str) -> str:
+def _place(prompt: dict[str, dict[str, Any]], where: str, change: str) -> tuple[dict[str, Any], str]:
+    """The inputs of the node that ``where`` names, and the key in them. Both names may hold dots."""
+    parts = where.split(".")
+    splits = [(".".join(parts[:n]), ".".join(parts[n:])) for n in range(len(parts) - 1, 0, -1)]
+    splits = [(node_name, key) for node_name, key in splits if node_name and key]
+    if "=" not in change or not splits:
+        raise BadInput(f"{change!r} is not of the form NODE.INPUT=VALUE.")
+    for node_name, key in splits:
+        found = _named(prompt, node_name)
+        if len(found) == 1 and key in prompt[found[0]]["inputs"]:
+            return prompt[found[0]]["inputs"], key
+    # None fits as a whole: say what is wrong with the first one whose node is there.
+    node_name, key = next((split for split in splits if _named(prompt, split[0])), splits[0])
+    inputs = prompt[_find(prompt, node_name)]["inputs"]
+    raise BadInput(f"Node {node_name!r} has no input {key!r}.", hint=f"It has: {', '.join(inputs)}.")
+
+
+def _named(prompt: dict[str, dict[str, Any]], name: str) -> list[str]:
+    """The ids of the nodes with that id, title or class; an id comes first."""
     if name in prompt:
-        return name
-    found = [
-        node_id
-        for node_id, node in prompt.items()
-        if name in (node.get("class_type"), (node.get("_meta") or {}).get("title"))
-    ]
+        return [name]
+    return [node_id for node_id, node in prompt.items() if name in (node["class_type"], _title(node))]
+
+
+def _title(node: dict[str, Any]) -> Any:
+    about = node.get("_meta")
+    return about.get("title") if isinstance(about, dict) else None
+
+
+def _find(prompt: dict[str, dict[str, Any]], name: str) -> str:
+    found = _named(prompt, name)
     if len(found) == 1:
         return found[0]
     if found:
@@ -51,5 +69,5 @@ def _find(prompt: dict[str, dict[str, Any]], name: str) -> str:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import struct
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,22 @@ from worker.contract import safe_name
 from ..errors import BadInput
 
 _MAX_FILE = 64 * 1024 * 1024
+#: More than any workflow has. Whatever walks through one (copying, writing) has a limit not far above.
+_MAX_DEPTH = 100
 _ACCEPTED = "Give a workflow exported with 'Export (API)' (.json), or a .png that ComfyUI saved."
+#: What Pillow raises for pictures that are none, or broken off, or bent at any place.
+_DAMAGED = (
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +66,7 @@ def read_workflow(path: Path) -> Workflow:
 
 def _from_json(path: Path, content: bytes) -> Workflow:
     raw = _json(content.decode("utf-8-sig", "replace"), path.name)
+    _check_depth(raw, path.name)
     if isinstance(raw, dict) and isinstance(raw.get("prompt"), dict) and "class_type" not in raw:
         raw = raw["prompt"]
     return Workflow(path.stem, _checked(raw, path.name))
@@ -59,12 +77,14 @@ def _from_png(path: Path) -> Workflow:
         with Image.open(path) as image:
             image.load()
             texts = dict(getattr(image, "text", {}))
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except _DAMAGED as error:
         raise BadInput(f"{path.name} is a damaged picture.", hint=_ACCEPTED) from error
     if "prompt" not in texts:
         raise BadInput(f"{path.name} is a picture without an embedded workflow.", hint=_ACCEPTED)
-    prompt = _checked(_json(texts["prompt"], path.name), path.name)
+    raw = _json(texts["prompt"], path.name)
     ui = _json(texts["workflow"], path.name) if "workflow" in texts else None
+    _check_depth([raw, ui], path.name)
+    prompt = _checked(raw, path.name)
     return Workflow(path.stem, prompt, ui if isinstance(ui, dict) else None)
 
 
@@ -75,6 +95,20 @@ def _json(text: str, name: str) -> Any:
         raise BadInput(f"{name} is nested too deeply for a workflow.", hint=_ACCEPTED) from error
     except ValueError as error:
         raise BadInput(f"{name} is no workflow: it is not JSON ({error}).", hint=_ACCEPTED) from error
+
+
+def _check_depth(raw: Any, name: str) -> None:
+    level = [raw]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise BadInput(f"{name} is nested too deeply for a workflow.", hint=_ACCEPTED)
 
 
 def _checked(raw: Any, name: str) -> dict[str, dict[str, Any]]:
@@ -119,7 +153,7 @@ def inputs_from(given: Iterable[str], prompt: Mapping[str, Any]) -> dict[str, Pa
     names = referenced(prompt)
     for argument in given:
         folder = Path(argument)
-        if folder.is_dir():
+        if _is(folder, Path.is_dir):
             files |= {name: folder / name for name in names if _is_file_below(folder, name)}
             continue
         name, separator, path = argument.partition("=")
@@ -129,7 +163,7 @@ def inputs_from(given: Iterable[str], prompt: Mapping[str, Any]) -> dict[str, Pa
             safe_name(name)
         except ValueError as error:
             raise BadInput(str(error)) from error
-        if not Path(path).is_file():
+        if not _is(Path(path), Path.is_file):
             raise BadInput(f"The input file {path} for {name!r} is not there.")
         files[name] = Path(path)
     return files
@@ -137,6 +171,15 @@ def inputs_from(given: Iterable[str], prompt: Mapping[str, Any]) -> dict[str, Pa
 
 def _is_file_below(folder: Path, name: str) -> bool:
     try:
-        return folder.joinpath(*safe_name(name).parts).is_file()
+        path = folder.joinpath(*safe_name(name).parts)
     except ValueError:
+        return False
+    return _is(path, Path.is_file)
+
+
+def _is(path: Path, what: Callable[[Path], bool]) -> bool:
+    """``what`` of a path that may be any text, a prompt of ten thousand letters among them."""
+    try:
+        return what(path)
+    except (OSError, ValueError):
         return False

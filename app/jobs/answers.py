@@ -1,0 +1,103 @@
+"""What an endpoint's answers mean for a job, as plain values: errors to show, texts, the worker's note."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from worker.contract import FILE_LISTS, taken_marker
+
+from ..endpoint.client import JobClient
+from ..endpoint.errors import SubmitUnanswered, UnknownJob
+from ..endpoint.model import JobReply
+from ..errors import ComfyRunPodError
+from .model import Job
+
+RESULT_LOST = {
+    "summary": "The job ran, but its result was lost: RunPod takes none of that size.",
+    "hint": "Attach a network volume, so that large results are kept there.",
+    "code": "result_lost",
+}
+JOB_UNKNOWN = {
+    "summary": "The endpoint no longer knows this job.",
+    "hint": "RunPod keeps results for 30 minutes. Run the job again.",
+    "code": "job_unknown",
+}
+
+
+async def ask(client: JobClient, job: Job) -> JobReply | ComfyRunPodError | None:
+    """The platform's word on a job, None when it knows no such job, or why it cannot be had.
+
+    An error is a value here: what is wrong with one job is no news about the others.
+    """
+    try:
+        return await client.status(job.remote_id or "")
+    except UnknownJob:
+        return None
+    except ComfyRunPodError as error:
+        return error
+
+
+def note_of(volume: Path | None, job_id: str) -> str | None:
+    """The platform's id for a job that a worker has taken, from its note on the volume. Blocks."""
+    if volume is None:
+        return None
+    try:
+        note = json.loads(taken_marker(volume, job_id).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    remote_id = note.get("id") if isinstance(note, dict) else None
+    return remote_id if isinstance(remote_id, str) else None
+
+
+def problem_json(error: ComfyRunPodError) -> dict[str, Any]:
+    problem = error.problem
+    details = json.loads(json.dumps(dict(problem.details), default=str))
+    return {"summary": problem.summary, "hint": problem.hint, "code": problem.code, "details": details}
+
+
+def maybe_sent(job: Job, cause: SubmitUnanswered | None) -> dict[str, Any]:
+    """Why a job whose submit got no answer waits for the user."""
+    return {
+        "summary": "The request was sent and no answer came: the job may be running already.",
+        "hint": f"`comfy-runpod jobs retry {job.id[:8]}` sends it again, which may be charged twice.",
+        "code": "maybe_sent",
+        "details": {} if cause is None else problem_json(cause),
+    }
+
+
+def error_of(reply: JobReply) -> dict[str, Any]:
+    """A failed job's error: our worker's structured one, or whatever another handler said.
+
+    Pictures that came with it are left out: the list of jobs is no place for megabytes.
+    """
+    output: Mapping[str, Any] = reply.output if isinstance(reply.output, dict) else {}
+    try:
+        said = reply.error_message
+    except RecursionError:
+        said = reply.error
+    summary = said or f"The job ended as {reply.status} without a reason."
+    details = {key: value for key, value in output.items() if key not in FILE_LISTS}
+    if not details and reply.error != summary:
+        details = {"raw": reply.error}
+    code = str(output.get("code") or "") or reply.status.lower()
+    return {"summary": summary, "hint": str(output.get("hint") or ""), "code": code, "details": details}
+
+
+def texts_of(output: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The texts and the warnings of an answer."""
+    if not isinstance(output, dict):
+        return (), ()
+    listed, warned = output.get("text"), output.get("warnings")
+    texts = (
+        [str(t.get("text", "")) for t in listed if isinstance(t, dict)] if isinstance(listed, list) else []
+    )
+    return tuple(texts), tuple(str(w) for w in warned) if isinstance(warned, list) else ()
+
+
+def disk_error(error: OSError | ComfyRunPodError, job: Job) -> str:
+    if isinstance(error, ComfyRunPodError):
+        return str(error)
+    return f"The results cannot be written to {job.output_dir}: {error.strerror or error}."

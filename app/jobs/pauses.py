@@ -1,0 +1,29 @@
+"""How long the runner waits between looks and tries. One value, so that tests need not wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """All in seconds.
+
+    Attributes:
+        after_failure_s: the pause after the first, second … failure in a row; the last one goes on.
+        settle_s: a request that died with its sender may still arrive; only after this long is "not there"
+            believed.
+        look_again_s: between looks for a worker's note.
+        rare_s: between looks at a job that is far down the queue.
+        submission_grace_s: how long closing waits for the answer to a request that is under way.
+    """
+
+    after_failure_s: tuple[float, ...] = (0.5, 1, 2, 5, 10, 30)
+    settle_s: float = 2.0
+    look_again_s: float = 0.25
+    rare_s: float = 5.0
+    submission_grace_s: float = 10.0
+
+    def after(self, failures: int) -> float:
+        """The pause after this many failures before the last one."""
+        return self.after_failure_s[min(failures, len(self.after_failure_s) - 1)]

@@ -1,0 +1,141 @@
+"""Sending a target's jobs, one after the other in their order, each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from ..endpoint.errors import RateLimited, SubmitUnanswered
+from ..errors import ComfyRunPodError, Unreachable
+from .answers import maybe_sent, note_of, problem_json
+from .book import Book
+from .model import Job
+from .pauses import Pauses
+from .request import policy_of, request_of
+from .states import Hold, State
+from .targets import Target
+
+log = logging.getLogger(__name__)
+
+
+class Sender:
+    """One task's work: :meth:`run`."""
+
+    def __init__(self, target: Target, book: Book, pauses: Pauses) -> None:
+        self._target = target
+        self._book = book
+        self._pauses = pauses
+        #: The job whose request is about to go out or under way, from before its state says so.
+        self._sending: str | None = None
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._closing = False
+
+    def may_be_under_way(self, job: Job) -> bool:
+        """Whether the job's request is under way, or was once, without its outcome being known."""
+        return job.id == self._sending or job.state is State.SUBMITTING
+
+    async def finish(self) -> None:
+        """Before closing: send nothing new, and let a request that is under way get its answer."""
+        self._closing = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), self._pauses.submission_grace_s)
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        failures = 0
+        while True:
+            self._book.to_send.clear()
+            job = next((job for job in self._book.unsent.values() if not job.is_stuck), None)
+            if job is None or self._closing:
+                await self._book.to_send.wait()
+                continue
+            try:
+                await self._send(job)
+                failures = 0
+            except ComfyRunPodError as error:
+                if await self._note_failure(job.id, error):
+                    await asyncio.sleep(self._pauses.after(failures))
+                    failures += 1
+
+    async def _note_failure(self, job_id: str, error: ComfyRunPodError) -> bool:
+        """A job was not sent; True when it is to be tried again."""
+        held = self._book.unsent.get(job_id)
+        if held is None or held.state is State.SUBMITTING:
+            return True
+        problem = problem_json(error)
+        if isinstance(error, Unreachable | RateLimited):
+            await self._book.change(held, state=State.ON_HOLD, hold=Hold.ENGINE_DOWN, error=problem)
+            return True
+        del self._book.unsent[job_id]
+        await self._book.change(held, state=State.FAILED, error=problem)
+        return False
+
+    async def _send(self, job: Job) -> None:
+        book = self._book
+        if job.state is State.SUBMITTING:
+            # It was sent once and no answer was noted: we were ended in between, or the answer got lost.
+            if self._target.volume is None:
+                await self._leave_maybe_sent(job, None)
+                return
+            if await self._was_sent(job):
+                return
+            job = await book.change(job, state=State.PREPARING, note="Was not received; it is sent again")
+        if job.id in book.cancel_wanted:
+            await book.drop_unsent(job)
+            return
+        spec = await book.store.spec(job.id)
+        request = await asyncio.to_thread(request_of, spec)
+        client = await self._target.client()
+        if job.id not in book.unsent or self._closing:
+            return
+        # Until the answer is noted, closing waits: it says under which name the job runs.
+        self._settled.clear()
+        self._sending = job.id
+        try:
+            job = await book.change(job, state=State.SUBMITTING)
+            if job.id in book.cancel_wanted:
+                await book.drop_unsent(job)
+                return
+            reply = await client.run(request, policy=policy_of(spec))
+            await book.sent(job, reply.id, reply.status)
+        except SubmitUnanswered as error:
+            log.warning("Job %s: %s", job.id, error)
+            if self._target.volume is None:
+                await self._leave_maybe_sent(job, error)
+        except ComfyRunPodError:
+            job = await book.change(job, state=State.PREPARING, note="Was not sent")
+            if job.id not in book.cancel_wanted:
+                raise
+            await book.drop_unsent(job)
+        finally:
+            self._sending = None
+            self._settled.set()
+
+    async def _leave_maybe_sent(self, job: Job, cause: SubmitUnanswered | None) -> None:
+        """Nothing tells whether the request arrived: sending it again is the user's decision."""
+        error = maybe_sent(job, cause)
+        job = await self._book.change(job, state=State.ON_HOLD, hold=Hold.MAYBE_SENT, error=error)
+        if job.id in self._book.cancel_wanted:
+            await self._book.drop_unsent(job, error=error)
+
+    async def _was_sent(self, job: Job) -> bool:
+        """Find out whether a submit without an answer arrived: from the worker's note on the volume.
+
+        The note appears when a worker takes the job. An endpoint that is seen empty without a note having
+        appeared never had the job. True when the job is followed now.
+        """
+        first = time.monotonic()
+        while True:
+            client = await self._target.client()
+            health = await client.health()
+            empty = not health.jobs.get("inQueue") and not health.jobs.get("inProgress")
+            remote_id = await asyncio.to_thread(note_of, self._target.volume, job.id)
+            if remote_id is not None:
+                await self._book.sent(job, remote_id, None)
+                return True
+            if empty and time.monotonic() - first > self._pauses.settle_s:
+                return False
+            await asyncio.sleep(self._pauses.look_again_s)

@@ -1,0 +1,48 @@
+"""Settings from the environment: what cannot be used is named."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker.config import Config
+
+
+@pytest.mark.parametrize("value", ["five", "-1", "nan", "inf", "1e999"])
+@pytest.mark.parametrize("name", ["COMFYUI_PORT", "EXECUTION_TIMEOUT", "MAX_INLINE_BYTES"])
+def test_a_number_that_is_none_is_named(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is .*{value}"):
+        Config.from_env({name: value})
+
+
+@pytest.mark.parametrize("value", ["python main.py", "[]", "{}", '"python"', '["python", 5]'])
+def test_a_command_that_is_no_list_of_words_is_named(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^COMFYUI_COMMAND is no JSON list of words"):
+        Config.from_env({"COMFYUI_COMMAND": value})
+
+
+def test_an_address_without_http_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^COMFYUI_URL is no address"):
+        Config.from_env({"COMFYUI_URL": "127.0.0.1:8188"})
+
+
+def test_defaults_and_both_modes(tmp_path: Path) -> None:
+    own = Config.from_env(
+        {"COMFYUI_DIR": str(tmp_path), "VOLUME_PATH": str(tmp_path / "none"), "COMFYUI_PORT": ""}
+    )
+    assert own.owns_comfyui
+    assert own.command == (sys.executable, str(tmp_path / "main.py"), "--disable-auto-launch")
+    assert (own.port, own.listen, own.volume, own.execution_timeout_s) == (8188, "127.0.0.1", None, 300)
+    assert (own.input_dir, own.output_dir) == (tmp_path / "input", tmp_path / "output")
+    attached = Config.from_env(
+        {
+            "COMFYUI_URL": "http://127.0.0.1:8188/",
+            "VOLUME_PATH": str(tmp_path),
+            "COMFYUI_COMMAND": '["a", "b"]',
+        }
+    )
+    assert not attached.owns_comfyui
+    assert (attached.attach_url, attached.volume) == ("http://127.0.0.1:8188", tmp_path)
+    assert attached.command == ("a", "b")

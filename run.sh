@@ -15,5 +15,6 @@ case "${1:-}" in
     run | jobs | endpoint | --version | --help | -h) ;;
     *) get_qt_libraries window || say "Some of Qt's system libraries are missing." ;;
 esac
+export COMFY_RUNPOD_CALLED_AS="$0"
 cd "$caller"
 exec "$here/.venv/bin/comfy-runpod" "$@"

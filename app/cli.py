@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import FIRST_RUN, __version__
+from . import FIRST_RUN, PROGRAM, __version__
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="comfy-runpod",
+        prog=PROGRAM,
         description="Run ComfyUI workflows on this computer and on RunPod as if both were one.",
         epilog=f"For a first picture, without account, GPU or ComfyUI: {FIRST_RUN}",
     )

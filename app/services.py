@@ -32,7 +32,7 @@ _IDLE_EXIT_S = 30.0
 _SURE_S = 2.0
 #: What the platform grants a job beside the execution that the worker limits itself, in milliseconds.
 _OVERHEAD_MS = 120_000
-_LOCAL_POLL_S, _REMOTE_POLL_S = 0.1, 1.0
+_LOCAL_POLL_S, _REMOTE_POLL_S = 0.03, 1.0
 
 
 class EndpointTarget:

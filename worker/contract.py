@@ -153,7 +153,7 @@ class Progress:
     """How far a running job is; RunPod shows it as the ``output`` of a job IN_PROGRESS.
 
     ``step`` of ``steps`` counts inside the node ``node_id``; ``nodes_done`` of ``nodes_total`` counts nodes.
-    ``preview`` is a JPEG or PNG in base64, at most 64 KiB of it.
+    ``preview`` is a JPEG or PNG in base64; the picture has at most 64 KiB, as most of ComfyUI's have.
     """
 
     node_id: str = ""

@@ -64,7 +64,9 @@ async def follow_prompt(
     while True:
         asked = False
         try:
-            event = await asyncio.wait_for(events.get(), patience)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with an event.
+            async with asyncio.timeout(patience):
+                event = await events.get()
         except TimeoutError:
             asked = True
         else:

@@ -63,6 +63,7 @@ class ChildProcess:
         self._ring: deque[str] = deque(maxlen=keep_lines)
         self._ring_lock = threading.Lock()
         self._on_line = on_line
+        self._complained = False
         self._redact = tuple(secret for secret in redact if secret)
         self._log: IO[str] | None = None
         if log_file is not None:
@@ -196,7 +197,9 @@ class ChildProcess:
             if self._on_line is not None:
                 self._on_line(line)
         except Exception:
-            log.exception("A line of process %d was not passed on.", self.pid)
+            if not self._complained:
+                log.exception("Not every line of process %d is passed on.", self.pid)
+            self._complained = True
 
 
 def start_detached(

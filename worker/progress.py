@@ -46,7 +46,7 @@ class ProgressPoster:
 
     def report(self, progress: Progress, preview: bytes | None = None) -> None:
         """Note the newest progress; it replaces one that was not posted yet. Never blocks."""
-        if preview is not None and len(preview) <= _MAX_PREVIEW * 3 // 4:
+        if preview is not None and len(preview) <= _MAX_PREVIEW:
             self._preview = base64.b64encode(preview).decode("ascii")
         self._latest = replace(progress, preview=self._preview)
         self._changed.set()
@@ -84,4 +84,5 @@ class ProgressPoster:
                 ) as response:
                     await response.read()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _INTERVAL_S)
+                async with asyncio.timeout(_INTERVAL_S):
+                    await self._closing.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from worker.process import clean_environment, start_detached, wait_for_end
 
 from ..errors import NeedsSetup, ProcessFailed
 from ..files import write_private
+
+log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 600.0
 _LOG_LINES = 50
@@ -132,7 +135,12 @@ class Supervisor:
         if not same or not _is_same_process(pid, born):
             return None
         self._pid, self._born = pid, born
-        await self._wait_ready(url)
+        try:
+            await self._wait_ready(url)
+        except ProcessFailed as error:
+            # It was about to end when we found it.
+            log.warning("Starting ComfyUI anew: %s", error)
+            return None
         return url
 
     async def _wait_ready(self, url: str) -> None:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from .. import FIRST_RUN
+from .. import FIRST_RUN, PROGRAM
 from ..errors import BadInput
 from ..jobs.model import Job, JobSpec, new_job_id
 from ..jobs.states import State
@@ -35,10 +35,10 @@ async def say_how(arguments: argparse.Namespace, settings: Settings) -> int:
     sys.stdout.write(
         "The window comes with a later version. Workflows run from the command line:\n\n"
         f"  {FIRST_RUN}\n"
-        "  comfy-runpod run WORKFLOW.json --target local      (set COMFYUI_DIR or COMFYUI_URL)\n"
-        "  comfy-runpod run WORKFLOW.json --target ENDPOINT   (set RUNPOD_API_KEY)\n"
-        "  comfy-runpod jobs list\n\n"
-        "`comfy-runpod --help` shows everything.\n"
+        f"  {PROGRAM} run WORKFLOW.json --target local      (set COMFYUI_DIR or COMFYUI_URL)\n"
+        f"  {PROGRAM} run WORKFLOW.json --target ENDPOINT   (set RUNPOD_API_KEY)\n"
+        f"  {PROGRAM} jobs list\n\n"
+        f"`{PROGRAM} --help` shows everything.\n"
     )
     return 0
 

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 #: Waiting jobs looked at in every round; those further down the queue are looked at rarely.
 _FRONT = 3
-#: Of those, so many in one round.
+#: Seconds after a change in which the target is looked at often, and how much longer the pauses are then.
+_YOUNG_S, _OLD = 2.0, 3.0
+#: Of the rarely seen, so many in one round.
 _RARE = 20
 
 
@@ -49,7 +51,7 @@ class Follower:
                 await self._book.to_follow.wait()
             elif await self._look():
                 failures = 0
-                await asyncio.sleep(self._target.poll_s)
+                await asyncio.sleep(self._pause())
             else:
                 await asyncio.sleep(self._pauses.after(failures))
                 failures += 1
@@ -95,6 +97,12 @@ class Follower:
         for job_id, why in lost.items():
             await self._note_lost_contact(remote if all_lost else [job_id], why)
         return not all_lost and not any(isinstance(why, RateLimited) for why in lost.values())
+
+    def _pause(self) -> float:
+        """Short while something has just changed, since the next change is near then."""
+        newest = max((job.changed_at for job in self._book.remote.values()), default=0.0)
+        young = time.time() - newest < _YOUNG_S
+        return self._target.poll_s if young else self._target.poll_s * _OLD
 
     def _due(self) -> list[Job]:
         now = time.monotonic()

@@ -41,7 +41,8 @@ class Sender:
         """Before closing: send nothing new, and let a request that is under way get its answer."""
         self._closing = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), self._pauses.submission_grace_s)
+            async with asyncio.timeout(self._pauses.submission_grace_s):
+                await self._settled.wait()
 
     async def run(self) -> None:
         """Send until cancelled."""

@@ -11,9 +11,9 @@ from ..endpoint.client import JobClient
 class Target(Protocol):
     """One place to run.
 
-    ``poll_s`` is the pause between looks at running jobs, in seconds. ``volume`` is the endpoint's network
-    volume as a folder here, when it can be read as one: results are taken from it, and it tells whether a
-    submit without an answer arrived.
+    ``poll_s`` is the shortest pause between looks at its jobs, in seconds. ``volume`` is the endpoint's
+    network volume as a folder here, when it can be read as one: results are taken from it, and it tells
+    whether a submit without an answer arrived.
     """
 
     name: str

@@ -122,6 +122,7 @@ class World:
         self.calls: Counter[str] = Counter()
         self.events: list[JobEvent] = []
         self.targets: dict[str, OneTarget] = {}
+        self.pauses = FAST
         self._url = ""
 
     async def start(self) -> None:
@@ -132,7 +133,7 @@ class World:
         """A new process of the panel: what it knows is what is on disk."""
         self.store = JobStore(self.folder / "jobs.sqlite")
         await self.store.open()
-        self.runner = Runner(self.store, self._target, self.folder / "inputs", pauses=FAST)
+        self.runner = Runner(self.store, self._target, self.folder / "inputs", pauses=self.pauses)
         self.runner.watch(self.events.append)
         await self.runner.start()
 

@@ -207,6 +207,30 @@ async def test_a_cancel_between_the_last_look_and_the_note_is_seen(
     assert world.calls["run"] == 0
 
 
+async def test_a_cancel_of_what_has_just_moved_on_is_no_error(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store knows that the result is here; the news of it is still on its way to the lane."""
+    change, written, go_on = world.store.change, asyncio.Event(), asyncio.Event()
+
+    async def slow(job_id: str, **values: Any) -> Any:
+        job = await change(job_id, **values)
+        if values.get("state") is State.DOWNLOADING:
+            written.set()
+            await go_on.wait()
+        return job
+
+    job_id = await world.submit()
+    remote_id, _ = await world.take()
+    await world.reaches(job_id, State.RUNNING)
+    monkeypatch.setattr(world.store, "change", slow)
+    world.finish(remote_id)
+    await written.wait()
+    assert (await world.runner.cancel(job_id)).state is State.DOWNLOADING
+    go_on.set()
+    await world.reaches(job_id, State.DONE)
+
+
 async def test_a_retry_is_a_new_job_and_only_of_one_that_ended(world: World) -> None:
     job_id = await held_back(world)
     again = await world.runner.retry(job_id)

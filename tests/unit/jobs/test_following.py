@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from app.endpoint.errors import KeyRefused
 from app.errors import Unreachable
 from app.jobs.states import State
-from tests.unit.jobs.helpers import PNG, World, answers, cut_before, until
+from tests.unit.jobs.helpers import FAST, PNG, World, answers, cut_before, until
 
 HANDLER_RAISED = json.dumps(
     {"error_type": "<class 'ValueError'>", "error_message": "boom", "error_traceback": "Traceback …"}
@@ -137,6 +139,19 @@ async def test_a_target_that_cannot_be_had_for_a_while_loses_no_job(
     world.finish(remote_id)
     world.targets["local"].problem = None
     assert (await world.reaches(job_id, State.DONE)).lost_contact_since is None
+
+
+@pytest.mark.parametrize("fault", [answers(429, {}), cut_before])
+async def test_an_endpoint_in_trouble_is_asked_less_often(world: World, fault: Any) -> None:
+    world.pauses = replace(FAST, after_failure_s=(60,))
+    await world.restart()
+    await running(world)
+    world.always["status"] = fault
+    before = world.calls["status"]
+    await until(lambda: world.calls["status"] > before, "the next look")
+    before = world.calls["status"]
+    await asyncio.sleep(0.1)
+    assert world.calls["status"] == before
 
 
 async def test_one_job_that_cannot_be_asked_for_does_not_hide_the_others(world: World) -> None:

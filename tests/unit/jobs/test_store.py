@@ -121,6 +121,11 @@ async def test_an_id_may_be_given_by_its_beginning(store: JobStore) -> None:
     assert (await store.get(one.id)).retries == 2
 
 
+async def test_a_change_is_on_the_disk_before_it_is_acknowledged(store: JobStore) -> None:
+    """A kill of the process cannot tell; a power cut would."""
+    assert await store._run(lambda db: db.execute("PRAGMA synchronous").fetchone()) == (2,)
+
+
 async def test_all_its_files_are_the_users_alone(store: JobStore, tmp_path: Path) -> None:
     await store.add(spec())
     files = list((tmp_path / "folder").iterdir())

@@ -15,7 +15,7 @@ import pytest
 from tests.contract.driver import chain, empty, node
 from tests.unit.worker.helpers import FakeComfy, demo, entry, faked, until
 from worker import monitor
-from worker.comfyui import ComfyClient
+from worker.comfyui import ComfyClient, Event
 from worker.contract import Progress
 from worker.errors import ComfyUnavailable, JobError
 from worker.monitor import follow_prompt, raise_for_verdict, verdict
@@ -257,6 +257,22 @@ async def test_events_of_others_do_not_touch_ours(follow: Following) -> None:
     await fake.end("ours")
     assert await ended(task) == entry()
     assert [preview for _, preview in follow.reports if preview] == [b"our picture"]
+
+
+@pytest.mark.parametrize("later", range(4))
+async def test_a_cancellation_that_meets_an_event_is_not_lost(follow: Following, later: int) -> None:
+    """Python 3.11's wait_for swallows a cancellation that comes with a result."""
+    follow.fake.running = ["ours"]
+    task = follow.start(quiet_s=60)
+    await asyncio.sleep(0.01)
+    follow.client.follow("ours").put_nowait(Event("progress", {"value": 1, "max": 2}))
+    for _ in range(later):
+        await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=5)
+    task.cancel()
+    assert done
+    assert task.cancelled()
 
 
 async def test_a_blocked_output_does_not_end_the_prompt(follow: Following) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from worker.config import Config
+from worker.process import clean_environment
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("value", ["five", "-1", "nan", "inf", "1e999"])
@@ -46,3 +50,28 @@ def test_defaults_and_both_modes(tmp_path: Path) -> None:
     assert not attached.owns_comfyui
     assert (attached.attach_url, attached.volume) == ("http://127.0.0.1:8188", tmp_path)
     assert attached.command == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("COMFYUI_COMMAND", "main.py", "no JSON list"),
+        ("COMFYUI_COMMAND", '["/no-such-program"]', "no-such-program"),
+    ],
+)
+def test_a_worker_that_cannot_begin_says_why_and_ends_with_2(
+    tmp_path: Path, name: str, value: str, says: str
+) -> None:
+    environment = clean_environment({"COMFYUI_DIR": str(tmp_path), "HOME": str(tmp_path), name: value})
+    ran = subprocess.run(
+        [sys.executable, "-m", "worker"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 2
+    assert "The worker cannot start: " in ran.stderr
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stderr

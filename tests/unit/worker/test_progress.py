@@ -156,11 +156,11 @@ async def test_a_big_preview_is_left_out_and_a_small_one_shown_once(
     platform: Platform, http: aiohttp.ClientSession
 ) -> None:
     async with posting(http, platform.url) as poster:
-        for step, preview in ((1, bytes(48 * 1024)), (2, bytes(48 * 1024 + 1)), (3, None)):
+        for step, preview in ((1, bytes(64 * 1024)), (2, bytes(64 * 1024 + 1)), (3, None)):
             poster.report(Progress(step=step), preview)
             await until(lambda step=step: platform.steps[-1:] == [step])  # type: ignore[misc]
     previews = [post["output"]["progress"].get("preview") for post in platform.posts]
-    assert [preview and len(preview) for preview in previews] == [64 * 1024, None, None]
+    assert [preview and len(preview) for preview in previews] == [87_384, None, None]
 
 
 async def test_without_an_address_nothing_is_posted(http: aiohttp.ClientSession) -> None:

@@ -1,0 +1,212 @@
+"""Settings: which source wins, what is refused, and that a secret shows itself nowhere."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.errors import BadInput
+from app.settings import RUNPOD_JOB_API, RedactingFilter, Secret, Settings
+
+KEY = "rpa_VERYSECRETKEY+0123456789"
+
+
+def load(tmp_path: Path, text: str | None = None, **env: str) -> Settings:
+    path = tmp_path / "settings.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    return Settings.load(env={"COMFY_RUNPOD_CONFIG": str(path), **env})
+
+
+def test_without_anything_there_are_defaults(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert (settings.execution_timeout_s, settings.workers) == (300, 1)
+    assert settings.runpod_base_url == RUNPOD_JOB_API
+    assert not settings.runpod_api_key
+    assert settings.data_dir.is_absolute()
+    assert settings.output_dir.is_absolute()
+
+
+def test_each_source_wins_over_the_one_before(tmp_path: Path) -> None:
+    text = "execution_timeout_s: 10\nworkers: 3\nrunpod_endpoint_id: of-the-file\nof_a_newer_version: 1\n"
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    env = {"EXECUTION_TIMEOUT": "20", "RUNPOD_ENDPOINT_ID": " of-env ", "COMFY_RUNPOD_DATA": str(tmp_path)}
+    settings = Settings.load(env=env, config_file=path, execution_timeout_s=30.0, runpod_endpoint_id=None)
+    assert (settings.workers, settings.execution_timeout_s) == (3, 30)
+    assert settings.runpod_endpoint_id == "of-env"
+    assert settings.data_dir == tmp_path
+    empty = dict.fromkeys(["EXECUTION_TIMEOUT", "RUNPOD_ENDPOINT_ID", "COMFYUI_DIR", "RUNPOD_API_KEY"], " ")
+    assert Settings.load(env=empty, config_file=path).execution_timeout_s == 10
+
+
+def test_file_and_environment_read_a_value_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    text = "comfyui_dir: ~/ComfyUI\ncomfyui_python: ~/py\ncomfyui_url: http://host:8188/\n"
+    in_file = load(tmp_path, text)
+    (tmp_path / "settings.yaml").unlink()
+    env = {"COMFYUI_DIR": "~/ComfyUI", "COMFYUI_PYTHON": "~/py", "COMFYUI_URL": "http://host:8188//"}
+    assert in_file.comfyui_dir == tmp_path / "ComfyUI"
+    for name in ("comfyui_dir", "comfyui_python", "comfyui_url"):
+        assert getattr(in_file, name) == getattr(load(tmp_path, **env), name)
+
+
+def test_arguments_are_read_as_a_shell_does(tmp_path: Path) -> None:
+    settings = load(tmp_path, COMFYUI_ARGS="--cpu  --preview-method none")
+    assert settings.comfyui_args == ("--cpu", "--preview-method", "none")
+
+
+@pytest.mark.skipif("os.name == 'nt'", reason="backslashes are no escapes there")
+def test_a_path_in_the_arguments_may_hold_blanks(tmp_path: Path) -> None:
+    settings = load(tmp_path, COMFYUI_ARGS="--base-directory '/my ComfyUI'")
+    assert settings.comfyui_args == ("--base-directory", "/my ComfyUI")
+    with pytest.raises(BadInput, match="COMFYUI_ARGS"):
+        load(tmp_path, COMFYUI_ARGS="--base-directory '/my ComfyUI")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "- list", "text", "7", "\x00", "a: !!python/object/apply:os.getcwd []", "[" * 500]
+)
+def test_a_file_that_holds_no_settings_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadInput, match=r"settings\.yaml"):
+        load(tmp_path, text)
+
+
+def test_an_empty_file_and_bytes_and_a_folder(tmp_path: Path) -> None:
+    assert load(tmp_path, "").workers == load(tmp_path, "# nothing").workers == 1
+    (tmp_path / "settings.yaml").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(BadInput, match="cannot be read"):
+        load(tmp_path)
+    with pytest.raises(BadInput, match="cannot be read"):
+        Settings.load(env={}, config_file=tmp_path)
+
+
+BAD_SECONDS = ["abc", "nan", "inf", "-inf", "0", "-5", "1e9"]
+
+
+@pytest.mark.parametrize("value", BAD_SECONDS)
+def test_a_time_that_cannot_be_is_named(tmp_path: Path, value: str) -> None:
+    with pytest.raises(BadInput, match="EXECUTION_TIMEOUT"):
+        load(tmp_path, EXECUTION_TIMEOUT=value)
+    in_yaml = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(value, value)
+    with pytest.raises(BadInput, match="execution_timeout_s"):
+        load(tmp_path, f"execution_timeout_s: {in_yaml}")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"workers: {value}" for value in ("0", "-1", "1.5", "many", "true", "[1]")),
+        *(f"execution_timeout_s: {value}" for value in ("true", "[1]", "{a: 1}", "1" * 400)),
+        *(f"{key}: 5" for key in ("comfyui_dir", "output_dir", "comfyui_url", "runpod_endpoint_id")),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, line: str) -> None:
+    with pytest.raises(BadInput, match=line.partition(":")[0]):
+        load(tmp_path, line)
+
+
+# -- secrets ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(tmp_path, RUNPOD_API_KEY=f" {KEY}\n")
+
+
+def test_a_secret_is_shown_to_reveal_alone(settings: Settings) -> None:
+    secret = settings.runpod_api_key
+    assert secret.reveal() == KEY
+    assert bool(secret)
+    assert not Secret("")
+    shown = [
+        str(secret),
+        repr(secret),
+        f"{secret}",
+        "%s %r" % (secret, secret),  # noqa: UP031
+        repr(settings),
+        str(dataclasses.asdict(settings)),
+        repr(copy.deepcopy(settings)),
+        json.dumps([secret], default=str),
+    ]
+    assert not [text for text in shown if KEY in text]
+    assert not hasattr(secret, "__dict__")
+
+
+def test_it_is_never_read_from_the_file(tmp_path: Path) -> None:
+    assert not load(tmp_path, f"runpod_api_key: {KEY}").runpod_api_key
+
+
+@pytest.mark.parametrize("value", [f"{KEY}\r\nX-Other: 1", f"{KEY}\x00", f"{KEY}ß"])
+def test_a_key_that_cannot_be_one_is_refused_without_showing_it(tmp_path: Path, value: str) -> None:
+    with pytest.raises(BadInput, match="RUNPOD_API_KEY") as caught:
+        load(tmp_path, RUNPOD_API_KEY=value)
+    assert KEY not in f"{caught.value!r}{caught.value.hint}{caught.value.__cause__!r}{caught.value.details}"
+
+
+def logged(settings: Settings, log: Any) -> str:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    handler.addFilter(RedactingFilter(settings))
+    logger = logging.Logger("of this test")  # noqa: LOG001 (one that nothing else listens to)
+    logger.addHandler(handler)
+    log(logger)
+    return stream.getvalue()
+
+
+def raised(text: str) -> RuntimeError:
+    def fails() -> None:
+        try:
+            int(f"the cause knows {text}")
+        except ValueError as error:
+            raise RuntimeError(f"as does {text}") from error
+
+    with pytest.raises(RuntimeError) as caught:
+        fails()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        lambda logger: logger.warning(" ".join(["in the text:", KEY, KEY])),
+        lambda logger: logger.warning("in an argument: %s", KEY),
+        lambda logger: logger.warning("in a deep one: %r", {"headers": [("Authorization", f"Bearer {KEY}")]}),
+        lambda logger: logger.warning("by name: %(key)s", {"key": KEY}),
+        lambda logger: logger.warning("an error as argument: %s", raised(KEY)),
+        lambda logger: logger.error("a traceback", exc_info=raised(KEY)),
+        lambda logger: logger.warning("with a stack", stack_info=True, extra={"note": KEY}),
+        lambda logger: logger.warning("%d does not fit: ", KEY),
+        lambda logger: logger.warning("too many: %s", KEY, KEY),
+    ],
+)
+def test_no_log_line_holds_a_secret(settings: Settings, log: Any) -> None:
+    text = logged(settings, log)
+    assert text.startswith(("WARNING", "ERROR"))
+    assert KEY not in text
+
+
+def test_logs_stay_as_they_are_otherwise(settings: Settings, tmp_path: Path) -> None:
+    def log(logger: logging.Logger) -> None:
+        logger.error("%d of %s", 3, "jobs", exc_info=raised("nothing"))
+
+    text = logged(settings, log)
+    assert text.startswith("ERROR 3 of jobs\nTraceback")
+    assert "RuntimeError: as does nothing" in text
+    assert text == logged(load(tmp_path), log)
+    assert logged(load(tmp_path), lambda logger: logger.error("***%s", "")) == "ERROR ***\n"
+
+
+def test_a_stack_in_a_log_line_is_redacted_too(settings: Settings) -> None:
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "m", (), None, sinfo=f"at {KEY}")
+    assert RedactingFilter(settings).filter(record)
+    assert record.stack_info == "at ***"

@@ -6,6 +6,7 @@ The socket is HTTP on 127.0.0.1 with a token from a file that only the user can 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import secrets
@@ -95,7 +96,8 @@ class ControlServer:
 
     async def close(self) -> None:
         if self._web is not None:
-            await asyncio.to_thread(self._file.unlink, missing_ok=True)
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(self._file.unlink, missing_ok=True)
             await self._web.cleanup()
 
     @web.middleware

@@ -141,7 +141,7 @@ async def test_a_target_that_cannot_be_had_for_a_while_loses_no_job(
     assert (await world.reaches(job_id, State.DONE)).lost_contact_since is None
 
 
-@pytest.mark.parametrize("fault", [answers(429, {}), cut_before])
+@pytest.mark.parametrize("fault", [answers(429, {}), answers(500, {})])
 async def test_an_endpoint_in_trouble_is_asked_less_often(world: World, fault: Any) -> None:
     world.pauses = replace(FAST, after_failure_s=(60,))
     await world.restart()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.jobs import outputs
@@ -108,6 +108,7 @@ def test_what_is_there_is_never_planned_over(tmp_path: Path) -> None:
     assert [p.filename for p in planned] == names
 
 
+@settings(deadline=None)
 @given(
     jobs=st.lists(
         st.lists(st.sampled_from(["a.png", "A.png", "b", "c/d.e", "c/D.e"]), max_size=5), max_size=6
@@ -194,6 +195,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
+@settings(deadline=None)
 @given(
     killed_at=st.lists(st.integers(0, 9), max_size=4),
     names=st.lists(st.sampled_from("ab"), min_size=1, max_size=3),

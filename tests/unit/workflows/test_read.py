@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
@@ -133,6 +133,7 @@ JSON = st.recursive(
 NODE = st.fixed_dictionaries({"class_type": JSON | st.text()}, optional={"inputs": JSON, "_meta": JSON})
 
 
+@settings(deadline=None)
 @given(raw=JSON | st.dictionaries(st.text(), NODE | NODE, max_size=3))
 def test_any_json_is_a_workflow_or_bad_input(raw: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -149,6 +150,7 @@ def test_any_json_is_a_workflow_or_bad_input(raw: Any) -> None:
     assert repr(prompt) == repr(before)
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_bad_input_or_a_workflow(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -159,6 +161,7 @@ def test_any_bytes_are_bad_input_or_a_workflow(content: bytes) -> None:
                 read_workflow(path)
 
 
+@settings(deadline=None)
 @given(place=st.integers(0, 10_000), change=st.integers(1, 255), cut=st.booleans())
 def test_a_picture_that_is_bent_or_cut_anywhere_is_no_crash(place: int, change: int, cut: bool) -> None:
     content = bytearray(png({"prompt": json.dumps(PROMPT), "workflow": "{}"}, compressed=True))

@@ -465,10 +465,11 @@ async def test_the_old_end_of_a_repeated_job_is_not_taken_for_its_new_one(attach
     theirs = await attached.by_hand(slow("theirs", blurs=200))
     again = attached.start(slow("again", blurs=2), "same")
 
-    async def waits() -> bool:
-        return bool((await attached.queue())[1])
+    async def ours_waits_behind_theirs() -> bool:
+        running, pending = await attached.queue()
+        return running == [theirs] and len(pending) == 1
 
-    await until(waits)
+    await until(ours_waits_behind_theirs)
     assert list(await attached.history()) == []
     await attached.ask("POST", "/interrupt", {"prompt_id": theirs})
     assert (await again)["status"] == "success"

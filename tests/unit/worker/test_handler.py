@@ -258,10 +258,11 @@ async def test_cancelled_while_it_waits_behind_somebody_else_s_prompt(attached: 
     theirs = await attached.by_hand(slow("theirs", blurs=100))
     task = attached.start(photo(), images=PHOTO)
 
-    async def waits() -> bool:
-        return bool((await attached.queue())[1])
+    async def ours_waits() -> bool:
+        running, pending = await attached.queue()
+        return running == [theirs] and len(pending) == 1
 
-    await until(waits)
+    await until(ours_waits)
     await cancelled(task)
     assert (await attached.queue())[1] == []
     assert tree(attached.config.input_dir) == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -66,7 +67,8 @@ def _specs(arguments: argparse.Namespace, settings: Settings) -> list[JobSpec]:
         raise BadInput("--count must be at least 1.")
     if arguments.timeout is not None and not 0 < arguments.timeout <= 7 * 86_400:
         raise BadInput("--timeout must be above 0 and at most 7 days, in seconds.")
-    output = Path(arguments.output) if arguments.output else settings.output_dir
+    output = Path(arguments.output or settings.output_dir).absolute()
+    _check_writable(output)
     specs: list[JobSpec] = []
     for name in arguments.workflows:
         workflow = read_workflow(Path(name))
@@ -76,10 +78,17 @@ def _specs(arguments: argparse.Namespace, settings: Settings) -> list[JobSpec]:
             name=workflow.name,
             target=target,
             prompt=prompt,
-            output_dir=str(output.absolute()),
+            output_dir=str(output),
             files={key: str(path.absolute()) for key, path in files.items()},
             ui_workflow=workflow.ui if not arguments.set else None,
             timeout_s=arguments.timeout,
         )
         specs.extend(replace(spec, id=new_job_id()) for _ in range(arguments.count))
     return specs
+
+
+def _check_writable(folder: Path) -> None:
+    """Said before anything is run and paid for; the folder itself is made with the first result."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise BadInput(f"Results cannot be written to {folder}.", hint="Choose another folder with --output.")

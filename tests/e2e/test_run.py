@@ -102,6 +102,12 @@ def test_wrong_calls_are_refused_in_one_sentence(cli: Cli, tmp_path: Path) -> No
     no_key = cli.run("run", WORKFLOWS / "hello.json", "--target", "abcdef123", "--output", tmp_path)
     assert no_key.returncode == 1
     assert "RUNPOD_API_KEY" in no_key.stderr
+    (tmp_path / "file").write_text("in the way")
+    blocked = cli.run(
+        "run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "file" / "x"
+    )
+    assert (blocked.returncode, blocked.stderr.count("\n")) == (2, 1)
+    assert [job["target"] for job in cli.jobs()] == ["abcdef123"]
     escape = cli.run("run", WORKFLOWS / "photo.json", "--target", "demo", "--image", "../x=y")
     assert escape.returncode == 2
     assert "leave its folder" in escape.stderr

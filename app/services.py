@@ -17,6 +17,7 @@ from .endpoint.config import EndpointConfig
 from .endpoint.local import Access, LocalEndpoint
 from .errors import BadInput, NeedsSetup, ProcessFailed
 from .jobs.control import ControlServer, RunnerLock
+from .jobs.request import OVERHEAD_MS
 from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import Target
@@ -30,8 +31,6 @@ _ENDPOINT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 _IDLE_EXIT_S = 30.0
 #: How long a local endpoint that answered is believed to be there still, in seconds.
 _SURE_S = 2.0
-#: What the platform grants a job beside the execution that the worker limits itself, in milliseconds.
-_OVERHEAD_MS = 120_000
 _LOCAL_POLL_S, _REMOTE_POLL_S = 0.03, 1.0
 
 
@@ -107,7 +106,7 @@ class EndpointTarget:
             volume_dir=volume,
             # One worker per attached ComfyUI; several only with own instances.
             workers=settings.workers if self.name == DEMO else 1,
-            execution_timeout_ms=int(settings.execution_timeout_s * 1000) + _OVERHEAD_MS,
+            execution_timeout_ms=int(settings.execution_timeout_s * 1000) + OVERHEAD_MS,
             idle_exit_s=None if self._stays else _IDLE_EXIT_S,
             port=self._port,
         )

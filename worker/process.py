@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -272,6 +273,17 @@ def wait_for_end(pid: int, timeout_s: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that is free now at ``host`` (of a comma list: the first); somebody may take it meanwhile."""
+    host = host.split(",")[0].strip()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        if _POSIX:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 #: What a child may know of our environment: where programs, languages, GPUs and temporary files are.

@@ -6,13 +6,11 @@ Works with threads, not asyncio: it must run before the SDK's loop exists.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 
 from .config import Config
-from .process import ChildProcess, clean_environment
+from .process import ChildProcess, clean_environment, free_port
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +23,7 @@ class OwnComfy:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._port = config.port or _free_port(config.listen)
+        self._port = config.port or free_port(config.listen)
         self._lock = threading.Lock()
         self._child: ChildProcess | None = None
         self._old_lines: list[str] = []
@@ -110,13 +108,3 @@ class OwnComfy:
                 self._launch()
             except OSError as error:
                 log.error("ComfyUI cannot be started: %s", error)  # noqa: TRY400 - the sentence is enough
-
-
-def _free_port(host: str) -> int:
-    host = host.split(",")[0].strip()
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port

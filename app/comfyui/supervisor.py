@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
-from worker.process import clean_environment, start_detached, wait_for_end
+from worker.process import clean_environment, free_port, start_detached, wait_for_end
 
 from ..errors import NeedsSetup, ProcessFailed
 from ..files import write_private
@@ -88,7 +87,7 @@ class Supervisor:
         known = await self._adopt()
         if known is not None:
             return known
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         installation = self._installation
         words = [str(installation.python), str(installation.folder / "main.py"), "--disable-auto-launch"]
@@ -206,10 +205,3 @@ def _end(pid: int, grace_s: float) -> None:
     for member in family:
         with contextlib.suppress(psutil.Error):
             member.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

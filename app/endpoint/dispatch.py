@@ -210,9 +210,6 @@ class Dispatcher:
             if await self._pause(deadline):
                 break
 
-    def has_spoken(self, worker_id: str) -> bool:
-        return self._contact(worker_id).heard_at is not None
-
     def worker_gone(self, worker_id: str) -> None:
         """The worker's process has ended: its jobs go back, except when we are ending ourselves."""
         self._contacts.pop(worker_id, None)

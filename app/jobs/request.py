@@ -13,7 +13,7 @@ from ..errors import BadInput
 from .model import JobSpec
 
 #: What the platform grants a job beside the execution that the worker limits itself.
-_OVERHEAD_MS = 120_000
+OVERHEAD_MS = 120_000
 _DAY_MS = 86_400_000
 _LONGEST_MS = 7 * _DAY_MS
 
@@ -43,7 +43,7 @@ def policy_of(spec: JobSpec) -> Policy | None:
     """
     if spec.timeout_s is None:
         return None
-    limit_ms = min(int(spec.timeout_s * 1000) + _OVERHEAD_MS, _LONGEST_MS)
+    limit_ms = min(int(spec.timeout_s * 1000) + OVERHEAD_MS, _LONGEST_MS)
     return Policy(execution_timeout_ms=limit_ms, ttl_ms=_LONGEST_MS if limit_ms > _DAY_MS // 2 else None)
 
 

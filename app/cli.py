@@ -8,11 +8,15 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
+COMMANDS = ("run", "jobs", "endpoint")
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Run ComfyUI workflows on this computer and on RunPod as if both were one.",
+        usage=f"{PROGRAM} [-v] [FILE ...]\n       {PROGRAM} [-v] COMMAND ...",
+        description="Run ComfyUI workflows on this computer and on RunPod as if both were one. "
+        "Without a command the window opens, and the files given are queued.",
         epilog=f"For a first picture, without account, GPU or ComfyUI: {FIRST_RUN}",
     )
     parser.add_argument("--version", action="version", version=f"comfy-runpod {__version__}")
@@ -53,11 +57,16 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    jobs = commands.add_parser("jobs", help="list, show, cancel, retry and wait for jobs")
+    jobs = commands.add_parser("jobs", help="list, show, cancel, retry, remove and wait for jobs")
     actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="the newest jobs, newest first")
     listed.add_argument("--limit", type=int, default=20, metavar="N")
-    for name, text in (("show", "all about a job"), ("cancel", "cancel jobs"), ("retry", "run jobs again")):
+    for name, text in (
+        ("show", "all about a job"),
+        ("cancel", "cancel jobs"),
+        ("retry", "run jobs again"),
+        ("remove", "take ended jobs off the list; their results stay"),
+    ):
         action = actions.add_parser(name, help=text)
         action.add_argument("ids", nargs="+", metavar="ID", help="a job's id, or the beginning of it")
     wait = actions.add_parser("wait", help="take up unfinished jobs and see them to their end")
@@ -79,9 +88,23 @@ def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _window_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, usage=f"{PROGRAM} [-v] [FILE ...]", add_help=False)
+    parser.add_argument("-v", "--verbose", action="store_true")
+    parser.add_argument("files", nargs="*", metavar="FILE")
+    parser.set_defaults(command=None)
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 for success, 1 for failure, 2 for a wrong call, 130 for Ctrl+C."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser()
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first in COMMANDS or any(word in ("-h", "--help", "--version") for word in words):
+        arguments = parser.parse_args(words)
+    else:
+        arguments = _window_parser().parse_args(words)
     # Imported only now: these bring the whole program with them.
     from .commands import dispatch
 

@@ -18,3 +18,10 @@ def write_private(path: Path, text: str) -> None:
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def resource(*parts: str) -> Path:
+    """A file or folder that comes with the program: from the checkout, or packed with it."""
+    package = Path(__file__).parent
+    packed = package / "resources"
+    return (packed if packed.is_dir() else package.parent / "resources").joinpath(*parts)

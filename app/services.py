@@ -8,10 +8,11 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from .comfyui import Folders, Installation, Supervisor, folders_of
+from .comfyui import Folders, House, Installation, folders_of
 from .endpoint.client import JobClient
 from .endpoint.config import EndpointConfig
 from .endpoint.local import Access, LocalEndpoint
@@ -20,17 +21,18 @@ from .jobs.control import ControlServer, RunnerLock
 from .jobs.request import OVERHEAD_MS
 from .jobs.runner import Runner
 from .jobs.store import JobStore
-from .jobs.targets import Target
+from .jobs.targets import DEMO, LOCAL, Target
 from .settings import Settings
 
 log = logging.getLogger(__name__)
 
-DEMO, LOCAL = "demo", "local"
 _ENDPOINT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 #: How long a local endpoint that nobody asks anything and that has nothing to do stays, in seconds.
 _IDLE_EXIT_S = 30.0
 #: How long a local endpoint that answered is believed to be there still, in seconds.
 _SURE_S = 2.0
+#: The settings that say which ComfyUI is meant.
+_OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
 _LOCAL_POLL_S, _REMOTE_POLL_S = 0.03, 1.0
 
 
@@ -119,43 +121,53 @@ class EndpointTarget:
 
 
 class ComfyTarget(EndpointTarget):
-    """ "This computer": a worker attached to the ComfyUI at COMFYUI_URL, or to the one that we start."""
+    """ "This computer": a worker attached to the ComfyUI at COMFYUI_URL, or to the one that we start.
 
-    def __init__(self, settings: Settings, *, port: int = 0, stays: bool = False) -> None:
+    Args:
+        house: the owner of that ComfyUI; one of its own when there is none to share.
+    """
+
+    def __init__(
+        self, settings: Settings, *, house: House | None = None, port: int = 0, stays: bool = False
+    ) -> None:
         super().__init__(LOCAL, settings, port=port, stays=stays)
-        self._supervisor: Supervisor | None = None
+        self._house = house or make_house(settings)
+        self._url: str | None = None
 
     async def _ensured_client(self) -> JobClient:
-        if self._supervisor is not None:
-            await self._supervisor.ensure()
+        if self._url is None or self._settings.comfyui_url is None:
+            self._house.in_use = True
+            url = await self._house.ensure()
+            if url != self._url:
+                # A worker is given the address at its start: an endpoint with the old one is replaced.
+                self._url, self._endpoint = url, None
         return await super()._ensured_client()
 
     async def close(self) -> None:
-        if self._endpoint is None and self._supervisor is not None:
+        if self._endpoint is None and self._house.in_use:
             # We were ended, or failed, between starting ComfyUI and the endpoint. One of an earlier run may
             # be busy with it; else nobody would end it.
             self._endpoint = LocalEndpoint(self._config({}))
         await super().close()
 
     async def _stopped(self) -> None:
-        if self._supervisor is not None:
-            await self._supervisor.stop()
+        self._house.in_use = False
+        await self._house.stop()
 
     async def _worker_env(self) -> dict[str, str]:
-        settings = self._settings
-        url = settings.comfyui_url
-        if url is None:
-            if settings.comfyui_dir is None:
-                raise NeedsSetup(
-                    "No ComfyUI is known on this computer.",
-                    hint="Set COMFYUI_URL to one that runs, or COMFYUI_DIR to the folder of its main.py.",
-                )
-            installation = Installation.at(
-                settings.comfyui_dir, settings.comfyui_python, settings.comfyui_args
-            )
-            self._supervisor = Supervisor(installation, settings.data_dir / "comfyui")
-            url = await self._supervisor.ensure()
-        return attach_worker_env(url, await folders_of(url, settings.comfyui_dir))
+        url = self._url or await self._house.ensure()
+        return attach_worker_env(url, await folders_of(url, self._settings.comfyui_dir))
+
+
+def make_house(settings: Settings, *, before: House | None = None) -> House:
+    """The owner of the ComfyUI that the settings name; see :class:`House` for ``before``."""
+    folder, python, args = settings.comfyui_dir, settings.comfyui_python, settings.comfyui_args
+    return House(
+        settings.comfyui_url,
+        None if folder is None else lambda: Installation.at(folder, python, args),
+        settings.data_dir / "comfyui",
+        before=before,
+    )
 
 
 class RunPodTarget:
@@ -185,8 +197,8 @@ class RunPodTarget:
             await self._client.close()
 
 
-def make_target(name: str, settings: Settings) -> Target:
-    """The target of a name: ``demo``, ``local``, or the id of an endpoint on RunPod.
+def make_target(name: str, settings: Settings, house: House | None = None) -> Target:
+    """The target of a name: ``demo``, ``local`` (with its ComfyUI's owner), or an endpoint's id on RunPod.
 
     Raises:
         BadInput: when it can be none of them.
@@ -194,7 +206,7 @@ def make_target(name: str, settings: Settings) -> Target:
     if name == DEMO:
         return EndpointTarget(DEMO, settings)
     if name == LOCAL:
-        return ComfyTarget(settings)
+        return ComfyTarget(settings, house=house)
     if _ENDPOINT_ID.fullmatch(name):
         return RunPodTarget(name, settings)
     raise BadInput(f"There is no target {name!r}.", hint="Use demo, local, or the id of a RunPod endpoint.")
@@ -220,19 +232,27 @@ def attach_worker_env(url: str, folders: Folders) -> dict[str, str]:
 
 
 class Services:
-    """The runner with what it needs. Only the holder of the runner's lock may build one."""
+    """The runner with what it needs. Only the holder of the runner's lock may build one.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        on_window: called when another process wants the window, with files for it; None: there is no window.
+
+    Attributes:
+        house: the owner of this computer's ComfyUI; another one after :meth:`use` when its settings changed.
+    """
+
+    def __init__(self, settings: Settings, *, on_window: Callable[[list[Path]], None] | None = None) -> None:
         self._settings = settings
+        self.house = make_house(settings)
         self.store = JobStore(settings.data_dir / "jobs.sqlite")
-        self.runner = Runner(
-            self.store, lambda name: make_target(name, settings), settings.data_dir / "inputs"
-        )
-        self._control = ControlServer(self.runner, settings.data_dir)
+        self.runner = Runner(self.store, self._make_target, settings.data_dir / "inputs")
+        self._control = ControlServer(self.runner, settings.data_dir, on_window=on_window)
 
     @classmethod
-    async def start(cls, settings: Settings) -> Self:
-        services = cls(settings)
+    async def start(
+        cls, settings: Settings, *, on_window: Callable[[list[Path]], None] | None = None
+    ) -> Self:
+        services = cls(settings, on_window=on_window)
         await services.store.open()
         try:
             # What is left comes before what is new.
@@ -243,19 +263,37 @@ class Services:
             raise
         return services
 
-    async def close(self) -> None:
-        await self._control.close()
-        await self.runner.close()
-        await self.store.close()
+    def use(self, settings: Settings) -> None:
+        """Make targets with these settings from now on; the data folder stays what it was."""
+        old, self._settings = self._settings, settings
+        if any(getattr(old, name) != getattr(settings, name) for name in _OF_COMFYUI):
+            self.house = make_house(settings, before=self.house)
+
+    async def close(self, *, limit_s: float | None = None) -> None:
+        """End everything; ``limit_s``: what the runner has not ended after so many seconds is left."""
+        try:
+            await self._control.close()
+            await self.runner.close(limit_s=limit_s)
+            await self.house.close()
+        finally:
+            await self.store.close()
+
+    def _make_target(self, name: str) -> Target:
+        return make_target(name, self._settings, self.house)
 
 
-async def become_runner(settings: Settings) -> tuple[RunnerLock, Services] | None:
+async def become_runner(
+    settings: Settings, *, on_window: Callable[[list[Path]], None] | None = None
+) -> tuple[RunnerLock, Services] | None:
     """The services, when no other process runs the jobs; release the lock after closing them."""
     lock = RunnerLock(settings.data_dir)
-    if not await asyncio.to_thread(lock.acquire):
-        return None
+    acquiring = asyncio.create_task(asyncio.to_thread(lock.acquire), name="runner-lock")
     try:
-        return lock, await Services.start(settings)
+        if not await asyncio.shield(acquiring):
+            return None
+        return lock, await Services.start(settings, on_window=on_window)
     except BaseException:
+        # Cancelled while the thread was at it, it may have got the lock all the same.
+        await asyncio.wait([acquiring])
         lock.release()
         raise

@@ -9,12 +9,13 @@ import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 import yaml
 
 from .errors import BadInput
+from .files import write_private
 
 APP_NAME = "comfy-runpod"
 RUNPOD_JOB_API = "https://api.runpod.ai/v2"
@@ -56,6 +57,12 @@ class Settings:
     runpod_base_url: str = RUNPOD_JOB_API
     runpod_endpoint_id: str | None = None
     runpod_api_key: Secret = field(default_factory=lambda: Secret(""))
+    config_file: Path = Path("settings.yaml")
+    appearance: Literal["system", "light", "dark"] = "system"
+    text_size: int = 100
+    motion: Literal["system", "reduced"] = "system"
+    target: str | None = None
+    welcomed: bool = False
 
     @classmethod
     def load(
@@ -75,7 +82,7 @@ class Settings:
         path = config_file or Path(
             env.get("COMFY_RUNPOD_CONFIG") or platformdirs.user_config_path(APP_NAME) / "settings.yaml"
         )
-        settings = replace(settings, **_from_file(path))
+        settings = replace(settings, config_file=path, **_from_file(path))
         settings = replace(settings, **_from_env(env))
         given = {key: value for key, value in command_line.items() if value is not None}
         return replace(settings, **given)
@@ -120,15 +127,42 @@ def _words(value: str) -> tuple[str, ...]:
     return tuple(value.split() if os.name == "nt" else shlex.split(value))
 
 
+def _one_of(*allowed: Any) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if isinstance(value, bool) or value not in allowed:
+            raise ValueError(f"none of {', '.join(map(str, allowed))}")
+        return value
+
+    return check
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("no list of texts")
+    return tuple(_text(each) for each in value)
+
+
 _LONGEST_S = 7 * 86_400.0
 _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "output_dir": _path,
     "comfyui_url": _url,
     "comfyui_dir": _path,
     "comfyui_python": _path,
+    "comfyui_args": _texts,
     "execution_timeout_s": _seconds,
     "workers": _count,
     "runpod_endpoint_id": _text,
+    "appearance": _one_of("system", "light", "dark"),
+    "text_size": _one_of(90, 100, 110, 125),
+    "motion": _one_of("system", "reduced"),
+    "target": _text,
+    "welcomed": _yes_or_no,
 }
 _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "COMFYUI_DIR": ("comfyui_dir", _path),
@@ -142,26 +176,60 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def save_settings(path: Path, changes: Mapping[str, Any]) -> None:
+    """Write settings into the file; what else it holds stays. A value of None takes a setting away. Blocks.
+
+    Raises:
+        BadInput: when a value cannot be used, or the file cannot be read or written; nothing is written then.
+    """
+    kept = _read(path)
+    for key, value in changes.items():
+        kept.pop(key, None)
+        if value is not None:
+            kept[key] = _plain(_checked(key, value, path))
+    try:
+        write_private(path, yaml.safe_dump(kept, allow_unicode=True, sort_keys=False))
+    except OSError as error:
+        raise BadInput(f"The settings file {path} cannot be written: {error.strerror}.") from error
+
+
+def from_environment(env: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """The names of the settings that the environment decides."""
+    return frozenset(key for name, (key, _) in _IN_ENV.items() if env.get(name, "").strip())
+
+
+def _plain(value: Any) -> Any:
+    """As YAML has it."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _checked(key: str, value: Any, path: Path) -> Any:
+    try:
+        return _IN_FILE[key](value)
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise BadInput(f"{key!r} in the settings file {path} cannot be used: {value!r}.") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise BadInput(f"The settings file {path} cannot be read.", hint="Correct or remove it.") from error
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
+    if raw is not None and not isinstance(raw, dict):
         raise BadInput(f"The settings file {path} holds no settings.", hint="Correct or remove it.")
+    return raw or {}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    raw = _read(path)
     values: dict[str, Any] = {}
-    for key, make in _IN_FILE.items():
+    for key in _IN_FILE:
         if raw.get(key) is not None:
-            try:
-                values[key] = make(raw[key])
-            except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-                raise BadInput(
-                    f"{key!r} in the settings file {path} cannot be used: {raw[key]!r}."
-                ) from error
+            values[key] = _checked(key, raw[key], path)
     return values
 
 

@@ -3,7 +3,9 @@
 The one place that owns the process of "This computer"; the worker only attaches to it.
 """
 
+from .house import ComfyState, ComfyStatus, House
+from .installation import Installation
 from .locate import Folders, folders_of
-from .supervisor import Installation, Supervisor
+from .supervisor import Supervisor
 
-__all__ = ["Folders", "Installation", "Supervisor", "folders_of"]
+__all__ = ["ComfyState", "ComfyStatus", "Folders", "House", "Installation", "Supervisor", "folders_of"]

@@ -1,4 +1,4 @@
-"""Starting the user's ComfyUI, finding again one that outlived us, and stopping it. The beginning of more."""
+"""Starting the user's ComfyUI, finding again one that outlived us, and stopping it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import json
 import logging
 import os
 import signal
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import socket
 from pathlib import Path
 
 import aiohttp
@@ -18,8 +16,9 @@ import psutil
 
 from worker.process import clean_environment, free_port, start_detached, wait_for_end
 
-from ..errors import NeedsSetup, ProcessFailed
+from ..errors import ProcessFailed
 from ..files import write_private
+from .installation import Installation
 
 log = logging.getLogger(__name__)
 
@@ -27,41 +26,8 @@ _START_TIMEOUT_S = 600.0
 _LOG_LINES = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """A ComfyUI on this disk: the folder of its ``main.py``, its Python, and its own arguments."""
-
-    folder: Path
-    python: Path
-    args: tuple[str, ...] = ()
-
-    @classmethod
-    def at(cls, folder: Path, python: Path | None = None, args: Sequence[str] = ()) -> Installation:
-        """Check the folder and find its Python: the one given, else a venv in or beside it.
-
-        Raises:
-            NeedsSetup: when there is no ComfyUI, or no Python of its own.
-        """
-        if not (folder / "main.py").is_file():
-            raise NeedsSetup(
-                f"{folder} holds no ComfyUI: there is no main.py.",
-                hint="Set COMFYUI_DIR to the folder that holds ComfyUI's main.py.",
-            )
-        found = python or _own_python(folder)
-        if found is None:
-            raise NeedsSetup(
-                f"No Python environment was found in {folder}.",
-                hint="Set COMFYUI_PYTHON to the Python that runs this ComfyUI.",
-            )
-        return cls(folder, found, tuple(args))
-
-
-def _own_python(folder: Path) -> Path | None:
-    inside = Path("Scripts", "python.exe") if sys.platform == "win32" else Path("bin", "python")
-    places = [folder / "venv", folder / ".venv", folder.parent / "venv", folder.parent / ".venv"]
-    candidates = [place / inside for place in places]
-    candidates.append(folder.parent / "python_embeded" / "python.exe")  # the Windows portable's spelling
-    return next((path for path in candidates if path.is_file()), None)
+class StoppedMeanwhile(ProcessFailed):
+    """Somebody stopped ComfyUI while another one waited for it to come up."""
 
 
 class Supervisor:
@@ -72,46 +38,65 @@ class Supervisor:
     """
 
     def __init__(self, installation: Installation, state_dir: Path) -> None:
-        self._installation = installation
+        self.installation = installation
         self._state_file = state_dir / "comfyui.json"
         self.log_file = state_dir / "logs" / "comfyui.log"
         self._pid: int | None = None
-        self._born: float | None = None
+        self._port: int | None = None
+        #: When the process was born, in seconds since 1970.
+        self.born: float | None = None
 
     async def ensure(self) -> str:
         """Have ComfyUI running; its URL.
 
         Raises:
-            ProcessFailed: when it does not start; ``details["log"]`` holds its last lines.
+            ProcessFailed: when it does not start, as soon as its process has ended; ``details["log"]`` holds
+                its last lines.
         """
-        known = await self._adopt()
+        known = await self.find()
         if known is not None:
-            return known
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        installation = self._installation
-        words = [str(installation.python), str(installation.folder / "main.py"), "--disable-auto-launch"]
-        words += ["--port", str(port), *installation.args]
-        keep = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "HF_HUB_OFFLINE")
+            try:
+                await self._wait_ready(known)
+            except StoppedMeanwhile:
+                raise
+            except ProcessFailed as error:
+                # It was about to end when we found it.
+                log.warning("Starting ComfyUI anew: %s", error)
+            else:
+                return known
+        url = f"http://127.0.0.1:{self._free_port()}"
+        starting = asyncio.create_task(asyncio.to_thread(self._start, url), name="start-comfyui")
         try:
-            self._pid = await asyncio.to_thread(
-                start_detached,
-                words,
-                env=clean_environment({"PYTHONUNBUFFERED": "1"}, keep=keep),
-                log_file=self.log_file,
-                cwd=installation.folder,
-            )
-        except OSError as error:
-            raise ProcessFailed(f"ComfyUI cannot be started with {words[0]}: {error.strerror}.") from error
-        await asyncio.to_thread(self._remember, url)
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on; only when it has noted the process can that be found again.
+            await asyncio.wait([starting])
+            raise
         await self._wait_ready(url)
+        return url
+
+    async def find(self) -> str | None:
+        """The URL of the one that runs or comes up, an earlier run's too; None when there is none."""
+        try:
+            raw = json.loads(await asyncio.to_thread(self._state_file.read_text, "utf-8"))
+            pid, url, born = int(raw["pid"]), str(raw["url"]), float(raw["born"])
+            folder, args = str(self.installation.folder), [*self.installation.args]
+            same = raw["folder"] == folder and raw["args"] == args
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not same:
+            return None
+        self._port = _port_of(url)
+        if not _is_same_process(pid, born):
+            return None
+        self._pid, self.born = pid, born
         return url
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Interrupt ComfyUI, then end it; does nothing when it is not ours or not running."""
         pid, self._pid = self._pid, None
         if pid is not None:
-            if self._born is not None and _is_same_process(pid, self._born):
+            if self.born is not None and _is_same_process(pid, self.born):
                 await asyncio.to_thread(_end, pid, grace_s)
             self._state_file.unlink(missing_ok=True)
 
@@ -122,25 +107,24 @@ class Supervisor:
         except OSError:
             return []
 
-    async def _adopt(self) -> str | None:
+    def _free_port(self) -> int:
+        """The one it had before if it can be, so that a worker that was given its address finds it again."""
+        if self._port is None or not _is_free(self._port):
+            self._port = free_port()
+        return self._port
+
+    def _start(self, url: str) -> None:
+        """Start the process and note it. Blocks."""
+        installation = self.installation
+        words = [str(installation.python), str(installation.folder / "main.py"), "--disable-auto-launch"]
+        words += ["--port", str(_port_of(url)), *installation.args]
+        keep = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "HF_HUB_OFFLINE")
+        env = clean_environment({"PYTHONUNBUFFERED": "1"}, keep=keep)
         try:
-            raw = json.loads(await asyncio.to_thread(self._state_file.read_text, "utf-8"))
-            pid, url, born = int(raw["pid"]), str(raw["url"]), float(raw["born"])
-            same = raw["folder"] == str(self._installation.folder) and raw["args"] == [
-                *self._installation.args
-            ]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        if not same or not _is_same_process(pid, born):
-            return None
-        self._pid, self._born = pid, born
-        try:
-            await self._wait_ready(url)
-        except ProcessFailed as error:
-            # It was about to end when we found it.
-            log.warning("Starting ComfyUI anew: %s", error)
-            return None
-        return url
+            self._pid = start_detached(words, env=env, log_file=self.log_file, cwd=installation.folder)
+        except OSError as error:
+            raise ProcessFailed(f"ComfyUI cannot be started with {words[0]}: {error.strerror}.") from error
+        self._remember(self._pid, url)
 
     async def _wait_ready(self, url: str) -> None:
         deadline = asyncio.get_running_loop().time() + _START_TIMEOUT_S
@@ -153,29 +137,45 @@ class Supervisor:
                 if self._pid is None or await asyncio.to_thread(wait_for_end, self._pid, 0):
                     break
                 await asyncio.sleep(0.2)
+        if self._pid is None:
+            raise StoppedMeanwhile("ComfyUI was stopped before it was up.")
         log = await asyncio.to_thread(self.tail)
         await self.stop()
         last = next((line for line in reversed(log) if line.strip()), "it printed nothing")
         raise ProcessFailed(
-            f"ComfyUI in {self._installation.folder} does not start: {last}",
+            f"ComfyUI in {self.installation.folder} does not start: {last}",
             hint=f"Its log is {self.log_file}.",
             log=log,
         )
 
-    def _remember(self, url: str) -> None:
-        self._born = None
-        if self._pid is None:
-            return
+    def _remember(self, pid: int, url: str) -> None:
+        self.born = None
         with contextlib.suppress(psutil.Error):
-            self._born = psutil.Process(self._pid).create_time()
+            self.born = psutil.Process(pid).create_time()
             state = {
-                "pid": self._pid,
+                "pid": pid,
                 "url": url,
-                "born": self._born,
-                "folder": str(self._installation.folder),
-                "args": [*self._installation.args],
+                "born": self.born,
+                "folder": str(self.installation.folder),
+                "args": [*self.installation.args],
             }
             write_private(self._state_file, json.dumps(state))
+
+
+def _port_of(url: str) -> int | None:
+    port = url.rpartition(":")[2]
+    return int(port) if port.isascii() and port.isdecimal() and int(port) > 1023 else None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return False
+    return True
 
 
 def _is_same_process(pid: int, born: float) -> bool:

@@ -8,17 +8,17 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from ..errors import ComfyRunPodError
 from ..settings import RedactingFilter, Settings
 from . import endpoint, jobs, run
 
-_COMMANDS: dict[str | None, Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]] = {
     "run": run.run,
     "jobs": jobs.jobs,
     "endpoint": endpoint.endpoint,
-    None: run.say_how,
 }
 
 
@@ -27,6 +27,11 @@ def dispatch(arguments: argparse.Namespace) -> int:
     try:
         settings = Settings.load()
         _set_up_logging(settings, verbose=arguments.verbose)
+        if arguments.command is None:
+            # Only now: without a window nothing of Qt is loaded.
+            from ..main import open_window
+
+            return open_window([Path(name) for name in arguments.files], settings)
         return asyncio.run(_COMMANDS[arguments.command](arguments, settings))
     except ComfyRunPodError as error:
         _print_problem(error, as_json=bool(getattr(arguments, "json", False)))

@@ -12,12 +12,12 @@ from worker.contract import Progress
 
 from ..jobs.model import Job, JobEvent
 from ..jobs.states import State
-from ..jobs.words import PILL
+from ..jobs.words import PILLS
 
 
 def job_line(job: Job) -> str:
     """A job in one line: what it is, its state, and why when something is wrong."""
-    line = f"{job.id[:8]}  {PILL[job.state].lower():<15} {job.target:<8} {job.name}"
+    line = f"{job.id[:8]}  {PILLS[job.state].text.lower():<15} {job.target:<8} {job.name}"
     if job.error is not None:
         hint = job.error.get("hint")
         line += f": {job.error.get('summary')}{' ' + str(hint) if hint else ''}"
@@ -64,6 +64,6 @@ class Display:
 
 def _what(job: Job, progress: Progress | None) -> str:
     if progress is None or not progress.class_type:
-        return f"{job.name}: {PILL[job.state].lower()}"
+        return f"{job.name}: {PILLS[job.state].text.lower()}"
     steps = f" {progress.step}/{progress.steps}" if progress.steps > 1 else ""
     return f"{job.name}: {progress.class_type}{steps}"

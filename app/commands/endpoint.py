@@ -10,7 +10,8 @@ import sys
 from dataclasses import replace
 
 from ..errors import BadInput
-from ..services import DEMO, LOCAL, ComfyTarget, EndpointTarget, make_target
+from ..jobs.targets import DEMO, LOCAL
+from ..services import ComfyTarget, EndpointTarget, make_target
 from ..settings import Settings
 
 

@@ -82,6 +82,16 @@ class Following:
         await self._until_ended(retry, cancel_with_us=True)
         return [self._ended[job_id] for job_id in new.values()]
 
+    async def remove(self, ids: Sequence[str]) -> list[Job]:
+        """Take ended jobs off the list, all or none."""
+        removed: list[Job] = []
+
+        async def remove(place: Place, _begun: list[str]) -> None:
+            removed.extend(await place.remove(ids))
+
+        await self._until_ended(remove, cancel_with_us=False)
+        return removed
+
     async def _until_ended(self, begin: Begin, *, cancel_with_us: bool) -> None:
         while True:
             ours = await become_runner(self._settings)

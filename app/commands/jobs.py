@@ -20,7 +20,7 @@ from .run import print_ended
 
 
 async def jobs(arguments: argparse.Namespace, settings: Settings) -> int:
-    """List and show read the store beside the runner; cancel and retry go through it."""
+    """List and show read the store beside the runner; cancel, retry and remove go through it."""
     match arguments.action:
         case "list":
             return await _list(arguments, settings)
@@ -30,9 +30,12 @@ async def jobs(arguments: argparse.Namespace, settings: Settings) -> int:
             ids = await _full_ids(arguments.ids, settings)
             with Display(len(ids)) as display:
                 ended = await Following(settings, display.show).cancel(ids)
-            for job in ended:
-                sys.stdout.write((json.dumps(job.to_json()) if arguments.json else job_line(job)) + "\n")
+            _print_lines(ended, arguments)
             return 0 if all(job.state is State.CANCELLED for job in ended) else 1
+        case "remove":
+            ids = await _full_ids(arguments.ids, settings)
+            _print_lines(await Following(settings, lambda _: None).remove(ids), arguments)
+            return 0
         case "wait":
             ids = await _full_ids(arguments.ids, settings) or await _unfinished(settings)
             with Display(len(ids)) as display:
@@ -49,6 +52,11 @@ def _print_all(ended: list[Job], arguments: argparse.Namespace) -> int:
     return 0 if all(job.state is State.DONE for job in ended) else 1
 
 
+def _print_lines(found: list[Job], arguments: argparse.Namespace) -> None:
+    for job in found:
+        sys.stdout.write((json.dumps(job.to_json()) if arguments.json else job_line(job)) + "\n")
+
+
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncGenerator[JobStore, None]:
     store = JobStore(settings.data_dir / "jobs.sqlite")
@@ -62,8 +70,7 @@ async def _store(settings: Settings) -> AsyncGenerator[JobStore, None]:
 async def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     async with _store(settings) as store:
         found = await store.newest(max(arguments.limit, 0))
-    for job in found:
-        sys.stdout.write((json.dumps(job.to_json()) if arguments.json else job_line(job)) + "\n")
+    _print_lines(found, arguments)
     if not found and not arguments.json:
         sys.stdout.write("No jobs yet.\n")
     return 0

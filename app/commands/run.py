@@ -10,7 +10,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from .. import FIRST_RUN, PROGRAM
 from ..errors import BadInput
 from ..jobs.model import Job, JobSpec, new_job_id
 from ..jobs.states import State
@@ -29,19 +28,6 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     for job in jobs:
         print_ended(job, as_json=arguments.json)
     return 0 if all(job.state is State.DONE for job in jobs) else 1
-
-
-async def say_how(arguments: argparse.Namespace, settings: Settings) -> int:
-    """What is said while there is no window yet."""
-    sys.stdout.write(
-        "The window comes with a later version. Workflows run from the command line:\n\n"
-        f"  {FIRST_RUN}\n"
-        f"  {PROGRAM} run WORKFLOW.json --target local      (set COMFYUI_DIR or COMFYUI_URL)\n"
-        f"  {PROGRAM} run WORKFLOW.json --target ENDPOINT   (set RUNPOD_API_KEY)\n"
-        f"  {PROGRAM} jobs list\n\n"
-        f"`{PROGRAM} --help` shows everything.\n"
-    )
-    return 0
 
 
 def print_ended(job: Job, *, as_json: bool) -> None:

@@ -25,6 +25,11 @@ JOB_UNKNOWN = {
     "hint": "RunPod keeps results for 30 minutes. Run the job again.",
     "code": "job_unknown",
 }
+CANCELLED_ELSEWHERE = {
+    "summary": "Cancelled at the endpoint, not from here.",
+    "hint": "Run the job again.",
+    "code": "cancelled_elsewhere",
+}
 
 
 async def ask(client: JobClient, job: Job) -> JobReply | ComfyRunPodError | None:

@@ -10,32 +10,25 @@ import contextlib
 import hmac
 import json
 import secrets
-from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 from filelock import FileLock, Timeout
 
-from worker.contract import Progress
-
-from ..errors import BadInput, ComfyRunPodError, Refused, Unreachable
+from ..errors import BadInput, ComfyRunPodError
 from ..files import write_private
-from .model import Job, JobEvent, JobSpec
+from .control_client import ALL, TOKEN_HEADER, ControlClient, NoWindow, RunnerGone
+from .model import JobEvent, JobSpec
 from .runner import Runner
 
+__all__ = ["ControlClient", "ControlServer", "RunnerGone", "RunnerLock", "events_of"]
+
 _MAX_BODY = 256 * 1024 * 1024
-#: A job with its texts and the diagnostics of its error is one line.
-_LONGEST_LINE = 1 << 25
-_TOKEN_HEADER = "X-Comfy-RunPod-Token"
-
-
-class RunnerGone(Unreachable):
-    """The runner ended; whoever asked can become the runner."""
-
-    code = "runner_gone"
+#: Events that a slow reader may be behind; beyond that it misses progress, never a change.
+_MOST_BEHIND = 500
 
 
 class RunnerLock:
@@ -69,10 +62,17 @@ class RunnerLock:
 
 
 class ControlServer:
-    """The runner's side of the control socket."""
+    """The runner's side of the control socket.
 
-    def __init__(self, runner: Runner, data_dir: Path) -> None:
+    Args:
+        on_window: shows the window and takes files that another process was started with; None: no window.
+    """
+
+    def __init__(
+        self, runner: Runner, data_dir: Path, *, on_window: Callable[[list[Path]], None] | None = None
+    ) -> None:
         self._runner = runner
+        self._on_window = on_window
         self._file = data_dir / "control.json"
         self._token = secrets.token_urlsafe(32)
         self._web: web.AppRunner | None = None
@@ -82,7 +82,9 @@ class ControlServer:
         app.add_routes(
             [
                 web.post("/jobs", self._submit),
-                web.post("/jobs/{id}/{action:cancel|retry}", self._act),
+                web.post("/jobs/remove", self._remove),
+                web.post("/jobs/{id}/{action:cancel|retry|run_again}", self._act),
+                web.post("/window", self._window),
                 web.get("/events", self._events),
             ]
         )
@@ -102,7 +104,7 @@ class ControlServer:
 
     @web.middleware
     async def _checked(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        given = request.headers.get(_TOKEN_HEADER, "").encode("utf-8", "replace")
+        given = request.headers.get(TOKEN_HEADER, "").encode("utf-8", "replace")
         if not hmac.compare_digest(given, self._token.encode()):
             return web.json_response({"summary": "The token is missing or wrong."}, status=401)
         try:
@@ -110,7 +112,7 @@ class ControlServer:
         except ComfyRunPodError as error:
             problem = error.problem
             body = {"summary": problem.summary, "hint": problem.hint, "code": problem.code}
-            return web.json_response(body, status=400)
+            return web.json_response(body, status=409 if isinstance(error, NoWindow) else 400)
         return response
 
     async def _submit(self, request: web.Request) -> web.Response:
@@ -119,21 +121,41 @@ class ControlServer:
         return web.json_response(job.to_json())
 
     async def _act(self, request: web.Request) -> web.Response:
-        act = {"cancel": self._runner.cancel, "retry": self._runner.retry}[request.match_info["action"]]
-        job = await act(request.match_info["id"])
+        job_id, body = request.match_info["id"], await _object(request)
+        target, new_id = (_text_or_none(body, key) for key in ("target", "new_id"))
+        match request.match_info["action"]:
+            case "cancel":
+                job = await self._runner.cancel(job_id)
+            case "retry":
+                job = await self._runner.retry(job_id, new_id=new_id)
+            case _:
+                job = await self._runner.run_again(job_id, target, new_id=new_id)
         return web.json_response(job.to_json())
 
+    async def _remove(self, request: web.Request) -> web.Response:
+        removed = await self._runner.remove(_texts(await _object(request), "ids"))
+        return web.json_response([job.to_json() for job in removed])
+
+    async def _window(self, request: web.Request) -> web.Response:
+        files = [Path(text) for text in _texts(await _object(request), "files")]
+        if self._on_window is None:
+            raise NoWindow("The program that runs the jobs has no window.")
+        self._on_window(files)
+        return web.json_response({})
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """The jobs in ``?ids=a,b`` as they are, then every event of theirs, one JSON object a line."""
-        ids = request.query.get("ids", "").split(",")
+        """One JSON object a line: the jobs in ``?ids=a,b`` as they are, then every event of theirs.
+
+        With ``?ids=*`` every event of all jobs from now on.
+        """
+        ids = request.query.get("ids", "")
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        async with aclosing(events_of(self._runner, ids)) as events:
-            async for event in events:
-                line: dict[str, Any] = {"job": event.job.to_json()}
-                if event.progress is not None:
-                    line |= event.progress.to_json()
-                await response.write(json.dumps(line).encode() + b"\n")
+        with _subscribed(self._runner, None if ids == ALL else ids.split(",")) as events:
+            # Only now: who has the answer's head misses nothing from then on.
+            await response.prepare(request)
+            async with aclosing(events) as stream:
+                async for event in stream:
+                    await response.write(json.dumps(event.to_json()).encode() + b"\n")
         return response
 
 
@@ -143,26 +165,47 @@ async def events_of(runner: Runner, ids: Collection[str]) -> AsyncGenerator[JobE
     Raises:
         RunnerGone: when the runner is closed.
     """
+    with _subscribed(runner, ids) as events:
+        async with aclosing(events) as stream:
+            async for event in stream:
+                yield event
+
+
+@contextmanager
+def _subscribed(runner: Runner, ids: Collection[str] | None) -> Iterator[AsyncGenerator[JobEvent, None]]:
+    """Events from now on: of the jobs named, as they are first; with None those of all jobs."""
     queue: asyncio.Queue[JobEvent | None] = asyncio.Queue()
 
     def ended(_: asyncio.Future[None]) -> None:
         queue.put_nowait(None)
 
+    def note(event: JobEvent) -> None:
+        if ids is not None and event.job.id not in ids:
+            return
+        if event.progress is None or queue.qsize() < _MOST_BEHIND:
+            queue.put_nowait(event)
+
     runner.broken.add_done_callback(ended)
-    stop = runner.watch(lambda event: queue.put_nowait(event) if event.job.id in ids else None)
+    stop = runner.watch(note)
     try:
-        for job_id in ids:
-            job = await runner.store.find(job_id)
-            if job is not None:
-                yield JobEvent(job)
-        while (event := await queue.get()) is not None:
-            yield event
-        if runner.broken.cancelled():
-            raise RunnerGone("The runner has ended.")
-        runner.broken.result()
+        yield _events(runner, ids or (), queue)
     finally:
         stop()
         runner.broken.remove_done_callback(ended)
+
+
+async def _events(
+    runner: Runner, first: Collection[str], queue: asyncio.Queue[JobEvent | None]
+) -> AsyncGenerator[JobEvent, None]:
+    for job_id in first:
+        job = await runner.store.find(job_id)
+        if job is not None:
+            yield JobEvent(job)
+    while (event := await queue.get()) is not None:
+        yield event
+    if runner.broken.cancelled():
+        raise RunnerGone("The runner has ended.")
+    runner.broken.result()
 
 
 def _spec_from(body: bytes) -> JobSpec:
@@ -173,64 +216,26 @@ def _spec_from(body: bytes) -> JobSpec:
         raise BadInput(f"That is no job for this version of the program: {error}.") from error
 
 
-class ControlClient:
-    """Speaks to the runner of another process.
+async def _object(request: web.Request) -> dict[str, Any]:
+    """The request's body. Raises BadInput when it is no JSON object."""
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise BadInput("That is no request for this version of the program.")
+    return body
 
-    Every method raises RunnerGone when there is none or it ended, BadInput when it refused, and Refused when
-    it failed: asking again would not help then.
-    """
 
-    def __init__(self, data_dir: Path) -> None:
-        self._file = data_dir / "control.json"
+def _text_or_none(body: dict[str, Any], key: str) -> str | None:
+    value = body.get(key)
+    if not isinstance(value, str | None):
+        raise BadInput(f"{key!r} of the request is no text.")
+    return value
 
-    async def submit(self, spec: JobSpec) -> Job:
-        return Job.from_json(await self._post("/jobs", spec.to_json()))
 
-    async def cancel(self, job_id: str) -> Job:
-        return Job.from_json(await self._post(f"/jobs/{job_id}/cancel", {}))
-
-    async def retry(self, job_id: str) -> Job:
-        return Job.from_json(await self._post(f"/jobs/{job_id}/retry", {}))
-
-    async def events(self, ids: Collection[str]) -> AsyncGenerator[JobEvent, None]:
-        base, headers = self._where()
-        try:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
-            async with (
-                aiohttp.ClientSession(
-                    timeout=timeout, headers=headers, read_bufsize=_LONGEST_LINE
-                ) as session,
-                session.get(f"{base}/events", params={"ids": ",".join(ids)}) as response,
-            ):
-                response.raise_for_status()
-                async for line in response.content:
-                    raw = json.loads(line)
-                    yield JobEvent(Job.from_json(raw["job"]), Progress.parse(raw))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise RunnerGone("The running panel ended.") from error
-        raise RunnerGone("The running panel ended.")
-
-    async def _post(self, path: str, body: dict[str, Any]) -> Any:
-        base, headers = self._where()
-        try:
-            timeout = aiohttp.ClientTimeout(total=60, sock_connect=5)
-            async with (
-                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-                session.post(base + path, json=body) as response,
-            ):
-                if response.status >= 500:
-                    raise Refused("The running panel failed to do that.", status=response.status)
-                answer = await response.json()
-                if response.status == 400 and isinstance(answer, Mapping):
-                    raise BadInput(str(answer.get("summary")), hint=str(answer.get("hint") or ""))
-                response.raise_for_status()
-                return answer
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise RunnerGone("The running panel does not answer.") from error
-
-    def _where(self) -> tuple[str, dict[str, str]]:
-        try:
-            raw = json.loads(self._file.read_text("utf-8"))
-            return f"http://127.0.0.1:{int(raw['port'])}", {_TOKEN_HEADER: str(raw["token"])}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunnerGone("No panel is running.") from error
+def _texts(body: dict[str, Any], key: str) -> list[str]:
+    value = body.get(key)
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise BadInput(f"{key!r} of the request is no list of texts.")
+    return value

@@ -13,7 +13,7 @@ from worker.contract import Progress
 from ..endpoint.errors import RateLimited, UnknownJob
 from ..endpoint.model import JobReply
 from ..errors import ComfyRunPodError
-from .answers import JOB_UNKNOWN, RESULT_LOST, ask, error_of
+from .answers import CANCELLED_ELSEWHERE, JOB_UNKNOWN, RESULT_LOST, ask, error_of
 from .book import Book
 from .fetching import Fetcher
 from .model import Job, JobEvent
@@ -162,8 +162,10 @@ class Follower:
                 await end(job, State.FAILED, error=JOB_UNKNOWN, **seen)
             case "TIMED_OUT":
                 await end(job, State.TIMED_OUT, error=error_of(reply), **seen)
-            case _:
+            case _ if job.state is State.CANCELLING:
                 await end(job, State.CANCELLED, **seen)
+            case _:
+                await end(job, State.CANCELLED, error=CANCELLED_ELSEWHERE, **seen)
 
     async def _gone(self, job: Job) -> None:
         if job.state is State.CANCELLING:

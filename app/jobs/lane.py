@@ -46,6 +46,11 @@ class Lane:
         self._fetcher = Fetcher(target, self._book, planning, pauses)
         self._follower = Follower(target, self._book, self._fetcher, pauses)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no unfinished job."""
+        return not self._book.unsent and not self._book.remote
+
     def add(self, job: Job) -> None:
         """Take on a job in whatever state it is; one that is here already stays as it is."""
         book = self._book
@@ -86,9 +91,12 @@ class Lane:
             group.create_task(self._follower.run(), name=f"follow-{self._name}")
             group.create_task(self._fetcher.run(), name=f"fetch-{self._name}")
 
-    async def finish_submission(self) -> None:
-        """Before closing: send nothing new, and let a request that is under way get its answer."""
-        await self._sender.finish()
+    async def finish_submission(self, limit_s: float | None = None) -> None:
+        """Before closing: send nothing new, and let a request that is under way get its answer.
+
+        ``limit_s``: wait for it no longer than so many seconds.
+        """
+        await self._sender.finish(limit_s)
 
     async def _cancel(self, job: Job) -> None:
         if job.state in (State.WAITING, State.STARTING, State.RUNNING):

@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.contract import Progress
 
+from ..workflows.parameters import Expected
 from .states import FINAL, Hold, State
 
 
@@ -19,7 +20,10 @@ def new_job_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What was asked for. ``files`` maps the workflow's input names to paths on this computer."""
+    """What was asked for. ``files`` maps the workflow's input names to paths on this computer.
+
+    ``retry_of`` is the id of the ended job that this one repeats.
+    """
 
     name: str
     target: str
@@ -29,6 +33,7 @@ class JobSpec:
     ui_workflow: dict[str, Any] | None = None
     timeout_s: float | None = None
     id: str = field(default_factory=new_job_id)
+    retry_of: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -43,6 +48,8 @@ class JobSpec:
             raise ValueError("a job's names must be texts and its prompt an object")
         if not isinstance(spec.files, dict) or not all(isinstance(p, str) for p in spec.files.values()):
             raise ValueError("a job's files must be paths by name")
+        if not isinstance(spec.retry_of, str | None):
+            raise ValueError("the job that is repeated must be named by a text")
         return spec
 
 
@@ -60,7 +67,14 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the window and the command line see it. Times are seconds since 1970, durations in ms."""
+    """A job as the window and the command line see it. Times are seconds since 1970, durations in ms.
+
+    Attributes:
+        expected: what its workflow will make, as far as that can be told beforehand.
+        retry_of: the ended job that this one repeats.
+        started_at: when it was last seen to begin running; None again when it goes back to the queue.
+        ended_at: when it came to a final state; None for jobs that ended before this was noted.
+    """
 
     id: str
     seq: int
@@ -82,6 +96,10 @@ class Job:
     texts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
+    expected: Expected | None = None
+    retry_of: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
 
     @property
     def is_final(self) -> bool:
@@ -95,6 +113,7 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["outputs"] = [{f.name: getattr(o, f.name) for f in fields(o)} for o in self.outputs]
+        values["expected"] = None if self.expected is None else self.expected.to_json()
         return values
 
     @classmethod
@@ -106,6 +125,7 @@ class Job:
         values["outputs"] = tuple(OutputFile(**o) for o in values.get("outputs") or ())
         values["texts"] = tuple(values.get("texts") or ())
         values["warnings"] = tuple(values.get("warnings") or ())
+        values["expected"] = Expected.from_json(values["expected"]) if values.get("expected") else None
         return cls(**values)
 
 
@@ -120,7 +140,21 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """A job changed, or has new progress."""
+    """A job changed, has new progress, or was removed from the list."""
 
     job: Job
     progress: Progress | None = None
+    removed: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As one line of the control socket."""
+        line: dict[str, Any] = {"job": self.job.to_json()}
+        if self.progress is not None:
+            line |= self.progress.to_json()
+        if self.removed:
+            line["removed"] = True
+        return line
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> JobEvent:
+        return cls(Job.from_json(raw["job"]), Progress.parse(raw), raw.get("removed") is True)

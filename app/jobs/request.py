@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import shutil
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from worker.contract import checked_job_id
 
 from ..endpoint.model import Policy
 from ..errors import BadInput
@@ -63,6 +66,22 @@ def keep_inputs(spec: JobSpec, folder: Path) -> JobSpec:
             raise BadInput(f"The input file {path} cannot be kept for the job: {error.strerror}.") from error
         kept[name] = str(target)
     return replace(spec, files=kept)
+
+
+def drop_inputs(folder: Path, ids: Iterable[str]) -> None:
+    """Delete what :func:`keep_inputs` kept for these jobs. Blocks; what cannot be deleted stays."""
+    for job_id in ids:
+        shutil.rmtree(folder / checked_job_id(job_id), ignore_errors=True)
+
+
+def drop_stray_inputs(folder: Path, known: Collection[str]) -> None:
+    """Delete kept inputs of jobs that are not among ``known``: a crash left them. Blocks."""
+    try:
+        strays = [path for path in folder.iterdir() if path.name not in known]
+    except OSError:
+        return
+    for path in strays:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _base64(path: Path) -> str:

@@ -37,11 +37,12 @@ class Sender:
         """Whether the job's request is under way, or was once, without its outcome being known."""
         return job.id == self._sending or job.state is State.SUBMITTING
 
-    async def finish(self) -> None:
+    async def finish(self, limit_s: float | None = None) -> None:
         """Before closing: send nothing new, and let a request that is under way get its answer."""
         self._closing = True
+        grace_s = self._pauses.submission_grace_s
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._pauses.submission_grace_s):
+            async with asyncio.timeout(grace_s if limit_s is None else min(grace_s, limit_s)):
                 await self._settled.wait()
 
     async def run(self) -> None:

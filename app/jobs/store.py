@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BadInput
+from ..workflows.parameters import Expected
 from .model import Job, JobSpec, Move
 from .states import FINAL, State, check_move
 
@@ -50,6 +51,7 @@ class JobStore:
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="job-store")
         self._db: sqlite3.Connection | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Create or open the file, readable by its user only.
@@ -64,16 +66,20 @@ class JobStore:
             raise
 
     async def close(self) -> None:
-        """Finish what is being written, and let go of the file."""
+        """Finish what is being written, and let go of the file. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 
-    async def add(self, spec: JobSpec, note: str = "") -> Job:
-        """Note a new job."""
+    async def add(self, spec: JobSpec, note: str = "", *, expected: Expected | None = None) -> Job:
+        """Note a new job; ``expected`` is what it will make."""
 
         def write(db: sqlite3.Connection) -> Job:
             now = self._clock()
             job = Job(spec.id, 0, spec.name, spec.target, spec.output_dir, created_at=now, changed_at=now)
+            job = replace(job, expected=expected, retry_of=spec.retry_of)
             with db:
                 cursor = db.execute(
                     "INSERT INTO jobs (id, state, target, job, spec) VALUES (?, ?, ?, ?, ?)",
@@ -101,6 +107,8 @@ class JobStore:
             now = self._clock()
             if state is not State.ON_HOLD:
                 values.setdefault("hold", None)
+            if state is not old.state:
+                values.update(_times(state, now))
             new = replace(old, **{**values, "state": state, "changed_at": now})
             with db:
                 db.execute(
@@ -141,6 +149,52 @@ class JobStore:
     async def newest(self, limit: int = 50) -> list[Job]:
         """The newest jobs, newest first."""
         return await self._run(lambda db: _select(db, "ORDER BY seq DESC LIMIT ?", (limit,)))
+
+    async def page(self, before_seq: int | None, limit: int) -> list[Job]:
+        """So many jobs older than the one with ``seq`` ``before_seq`` (None: the newest), newest first."""
+        if before_seq is None:
+            return await self.newest(limit)
+        older = "WHERE seq < ? ORDER BY seq DESC LIMIT ?"
+        return await self._run(lambda db: _select(db, older, (before_seq, limit)))
+
+    async def counts(self) -> dict[State, int]:
+        """How many jobs there are in each state; 0 for the others."""
+
+        def read(db: sqlite3.Connection) -> dict[State, int]:
+            # By the index alone: it has the states in their order.
+            rows = db.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state")
+            return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
+
+        return await self._run(read)
+
+    async def ids(self) -> set[str]:
+        """The ids of all jobs."""
+        return await self._run(lambda db: {job_id for (job_id,) in db.execute("SELECT id FROM jobs")})
+
+    async def remove(self, ids: Iterable[str]) -> list[Job]:
+        """Forget ended jobs with their timelines; those that are not there count as removed.
+
+        All or none. Result files stay where they are.
+
+        Raises:
+            BadInput: naming a job that has not ended.
+        """
+        wanted = tuple(dict.fromkeys(ids))
+
+        def write(db: sqlite3.Connection) -> list[Job]:
+            found = [job for job_id in wanted for job in _select(db, "WHERE id = ?", (job_id,))]
+            for job in found:
+                if not job.is_final:
+                    raise BadInput(
+                        f"Job {job.id[:8]} ({job.name}) has not ended yet, so it stays in the list.",
+                        hint="Cancel it first.",
+                    )
+            with db:
+                for table in ("jobs", "moves"):
+                    db.executemany(f"DELETE FROM {table} WHERE id = ?", [(job.id,) for job in found])
+            return found
+
+        return await self._run(write)
 
     async def timeline(self, job_id: str) -> list[Move]:
         def read(db: sqlite3.Connection) -> list[Move]:
@@ -192,6 +246,16 @@ class JobStore:
 
         # Shielded: a write that has begun is finished even when its caller is cancelled.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
+
+
+def _times(state: State, now: float) -> dict[str, float | None]:
+    """What a move to ``state`` says about a job's times."""
+    if state is State.RUNNING:
+        return {"started_at": now}
+    if state in (State.WAITING, State.STARTING):
+        # Its worker was lost: it runs anew.
+        return {"started_at": None}
+    return {"ended_at": now} if state in FINAL else {}
 
 
 def _note_move(db: sqlite3.Connection, job_id: str, at: float, state: State, note: str) -> None:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..endpoint.client import JobClient
+
+#: The targets on this computer; every other name is the id of an endpoint on RunPod.
+DEMO: Final = "demo"
+LOCAL: Final = "local"
+
+
+def is_remote(target: str) -> bool:
+    """Whether jobs of this target run on RunPod."""
+    return target not in (DEMO, LOCAL)
 
 
 class Target(Protocol):

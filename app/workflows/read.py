@@ -19,7 +19,7 @@ from ..errors import BadInput
 _MAX_FILE = 64 * 1024 * 1024
 #: More than any workflow has. Whatever walks through one (copying, writing) has a limit not far above.
 _MAX_DEPTH = 100
-_ACCEPTED = "Give a workflow exported with 'Export (API)' (.json), or a .png that ComfyUI saved."
+_ACCEPTED = "Give a workflow exported with 'Export (API)' (.json), or a .png or .webp that ComfyUI saved."
 #: What Pillow raises for pictures that are none, or broken off, or bent at any place.
 _DAMAGED = (
     UnidentifiedImageError,
@@ -35,6 +35,20 @@ _DAMAGED = (
 )
 
 
+class NotAWorkflow(BadInput):
+    """A file that holds no workflow that can be run.
+
+    Args:
+        title: what is wrong in a few words, with the file's name.
+        text: one or two sentences more.
+    """
+
+    def __init__(self, title: str, text: str, summary: str, *, hint: str = _ACCEPTED) -> None:
+        super().__init__(summary, hint=hint)
+        self.title = title
+        self.text = text
+
+
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """``prompt`` is the API format; ``ui`` the browser's form of it when the file had that too."""
@@ -45,26 +59,34 @@ class Workflow:
 
 
 def read_workflow(path: Path) -> Workflow:
-    """Read an API-format ``.json`` or a PNG with an embedded prompt. Blocks.
+    """Read an API-format ``.json``, or a PNG or WebP with an embedded prompt. Blocks.
 
     Raises:
-        BadInput: saying what was found and what is accepted.
+        NotAWorkflow: saying what was found and what is accepted.
     """
+    name = path.name
     try:
         if not path.is_file():
             found = "a folder" if path.is_dir() else "not there"
-            raise BadInput(f"{path} is {found}.", hint=_ACCEPTED)
+            raise NotAWorkflow(f"{name} is {found}", _ACCEPTED, f"{path} is {found}.")
         if path.stat().st_size > _MAX_FILE:
-            raise BadInput(f"{path.name} is larger than 64 MB, too large for a workflow.", hint=_ACCEPTED)
+            text = f"{name} is larger than 64 MB, too large for a workflow."
+            raise NotAWorkflow(f"{name} is too large", "No workflow is larger than 64 MB.", text)
         content = path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.", hint=_ACCEPTED) from error
-    if content.startswith(b"\x89PNG"):
-        return _from_png(path)
+        text = f"{path} cannot be read: {error.strerror}."
+        raise NotAWorkflow(f"{name} cannot be read", f"{error.strerror}.", text) from error
+    for begins, read in _PICTURES:
+        if begins(content):
+            return read(path)
     return _from_json(path, content)
 
 
 def _from_json(path: Path, content: bytes) -> Workflow:
+    if not content.strip():
+        raise NotAWorkflow(
+            f"{path.name} is empty", "There is nothing in it.", f"{path.name} is no workflow: it is empty."
+        )
     raw = _json(content.decode("utf-8-sig", "replace"), path.name)
     _check_depth(raw, path.name)
     if isinstance(raw, dict) and isinstance(raw.get("prompt"), dict) and "class_type" not in raw:
@@ -73,28 +95,67 @@ def _from_json(path: Path, content: bytes) -> Workflow:
 
 
 def _from_png(path: Path) -> Workflow:
+    def texts(image: Image.Image) -> dict[str, str]:
+        image.load()
+        return dict(getattr(image, "text", {}))
+
+    return _from_picture(path, texts)
+
+
+def _from_webp(path: Path) -> Workflow:
+    """ComfyUI writes ``prompt:{…}`` and ``workflow:{…}`` into texts of the Exif data."""
+
+    def texts(image: Image.Image) -> dict[str, str]:
+        values = [value for value in image.getexif().values() if isinstance(value, str)]
+        named = [value.rstrip("\0").partition(":") for value in values]
+        return {key: text for key, separator, text in named if separator and key in ("prompt", "workflow")}
+
+    return _from_picture(path, texts)
+
+
+def _from_picture(path: Path, texts_of: Callable[[Image.Image], dict[str, str]]) -> Workflow:
+    name = path.name
     try:
         with Image.open(path) as image:
-            image.load()
-            texts = dict(getattr(image, "text", {}))
+            texts = texts_of(image)
     except _DAMAGED as error:
-        raise BadInput(f"{path.name} is a damaged picture.", hint=_ACCEPTED) from error
+        text = f"{name} is a damaged picture."
+        raise NotAWorkflow(f"{name} is damaged", "The picture cannot be read.", text) from error
     if "prompt" not in texts:
-        raise BadInput(f"{path.name} is a picture without an embedded workflow.", hint=_ACCEPTED)
-    raw = _json(texts["prompt"], path.name)
-    ui = _json(texts["workflow"], path.name) if "workflow" in texts else None
-    _check_depth([raw, ui], path.name)
-    prompt = _checked(raw, path.name)
+        raise NotAWorkflow(
+            f"No workflow in {name}",
+            "ComfyUI pictures carry one. This picture has none.",
+            f"{name} is a picture without an embedded workflow.",
+        )
+    raw = _json(texts["prompt"], name)
+    ui = _json(texts["workflow"], name) if "workflow" in texts else None
+    _check_depth([raw, ui], name)
+    prompt = _checked(raw, name)
     return Workflow(path.stem, prompt, ui if isinstance(ui, dict) else None)
+
+
+_PICTURES: tuple[tuple[Callable[[bytes], bool], Callable[[Path], Workflow]], ...] = (
+    (lambda content: content.startswith(b"\x89PNG"), _from_png),
+    (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _from_webp),
+)
 
 
 def _json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise BadInput(f"{name} is nested too deeply for a workflow.", hint=_ACCEPTED) from error
+        raise _too_deep(name) from error
     except ValueError as error:
-        raise BadInput(f"{name} is no workflow: it is not JSON ({error}).", hint=_ACCEPTED) from error
+        raise NotAWorkflow(
+            f"{name} is not a workflow",
+            f"It is not JSON: {error}.",
+            f"{name} is no workflow: it is not JSON ({error}).",
+        ) from error
+
+
+def _too_deep(name: str) -> NotAWorkflow:
+    text = f"{name} is nested too deeply for a workflow."
+    return NotAWorkflow(f"{name} is not a workflow", "It is nested too deeply for one.", text)
 
 
 def _check_depth(raw: Any, name: str) -> None:
@@ -108,27 +169,34 @@ def _check_depth(raw: Any, name: str) -> None:
         ]
         if not level:
             return
-    raise BadInput(f"{name} is nested too deeply for a workflow.", hint=_ACCEPTED)
+    raise _too_deep(name)
 
 
 def _checked(raw: Any, name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(raw, dict) or not raw:
-        raise BadInput(f"{name} is JSON, but no workflow.", hint=_ACCEPTED)
+        raise NotAWorkflow(
+            f"{name} is not a workflow", "It is JSON, but no workflow.", f"{name} is JSON, but no workflow."
+        )
     if isinstance(raw.get("nodes"), list):
-        raise BadInput(
+        hint = "In ComfyUI, choose 'Export (API)' and use that file."
+        raise NotAWorkflow(
+            f"{name} is in the browser's format",
+            f"That cannot be run yet. {hint}",
             f"{name} is in the browser's format, which cannot be run yet.",
-            hint="In ComfyUI, choose 'Export (API)' and use that file.",
+            hint=hint,
         )
     for node_id, node in raw.items():
         if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
-            raise BadInput(
-                f"{name} is no workflow: {node_id!r} is no node with a 'class_type'.", hint=_ACCEPTED
-            )
+            raise _bad_node(name, f"{node_id!r} is no node with a 'class_type'.")
         if not isinstance(node.setdefault("inputs", {}), dict):
-            raise BadInput(
-                f"{name} is no workflow: the inputs of node {node_id!r} are no object.", hint=_ACCEPTED
-            )
+            raise _bad_node(name, f"the inputs of node {node_id!r} are no object.")
     return raw
+
+
+def _bad_node(name: str, why: str) -> NotAWorkflow:
+    return NotAWorkflow(
+        f"{name} is not a workflow", f"{why[0].upper()}{why[1:]}", f"{name} is no workflow: {why}"
+    )
 
 
 def referenced(prompt: Mapping[str, Any]) -> set[str]:

@@ -1,7 +1,78 @@
-"""Without a display Qt aborts the whole run, so windows are drawn off screen unless told otherwise."""
+"""One application for all window tests, and nothing left behind by any of them."""
 
 from __future__ import annotations
 
 import os
 
+# Without a display Qt aborts the whole run, so windows are drawn off screen unless told otherwise.
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication
+
+from app.ui.queue.pictures import PictureStore
+from app.ui.theme import Theme
+from tests.e2e.conftest import Cli
+from tests.gui.harness import Left, left_behind
+
+
+@pytest.fixture(scope="session")
+def app(qapp: QApplication) -> QApplication:
+    qapp.setQuitOnLastWindowClosed(False)
+    return qapp
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(app: QApplication, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves a window, a timer, a thread or a child process behind."""
+    before = Left.now(app)
+    yield
+    left = left_behind(app, before)
+    if left:
+        pytest.fail(f"the test left behind: {'; '.join(left)}")
+
+
+@pytest.fixture
+def theme(app: QApplication) -> Iterator[Theme]:
+    made = Theme(app, "dark")
+    yield made
+    made.deleteLater()
+
+
+@pytest.fixture
+def pictures(app: QApplication, tmp_path: Path) -> Iterator[PictureStore]:
+    store = PictureStore(tmp_path / "thumbnails")
+    yield store
+    store.close()
+    store.deleteLater()
+
+
+@pytest.fixture
+def now() -> float:
+    """Noon of a day: nothing is yesterday by accident."""
+    day = time.localtime()
+    return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, 12, 0, 0, 0, 0, -1))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's folders of their own: nothing of this machine's settings, keys and ComfyUI.
+
+    A local endpoint with work goes on when the window closes, by design; here it is ended.
+    """
+    for name in list(os.environ):
+        if name.startswith(("COMFY", "RUNPOD")):
+            monkeypatch.delenv(name)
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COMFY_RUNPOD_DATA", str(data))
+    monkeypatch.setenv("COMFY_RUNPOD_CONFIG", str(data / "settings.yaml"))
+    settings = f"welcomed: true\noutput_dir: {tmp_path / 'out'}\nappearance: dark\n"
+    (data / "settings.yaml").write_text(settings, encoding="utf-8")
+    yield tmp_path
+    Cli(data).clean_up()

@@ -109,12 +109,12 @@ class OneTarget:
 class World:
     """Everything of one test. ``faults`` maps an operation (``run``, ``status`` …) to what happens next."""
 
-    def __init__(self, folder: Path, *, volume: bool = True) -> None:
+    def __init__(self, folder: Path, *, volume: bool = True, endpoint_id: str = "local") -> None:
         self.folder = folder
         self.out = folder / "out"
-        config = make_config(folder)
+        config = make_config(folder, endpoint_id=endpoint_id)
         self.volume = config.volume_dir if volume else None
-        config.volume_dir.mkdir()
+        config.volume_dir.mkdir(parents=True)
         self.platform = Platform(config, KEY)
         self.platform.app.middlewares.insert(0, self._network)
         self.faults: dict[str, list[Fault]] = {}
@@ -123,10 +123,10 @@ class World:
         self.events: list[JobEvent] = []
         self.targets: dict[str, OneTarget] = {}
         self.pauses = FAST
-        self._url = ""
+        self.url = ""
 
     async def start(self) -> None:
-        self._url = f"http://127.0.0.1:{await self.platform.start()}/v2"
+        self.url = f"http://127.0.0.1:{await self.platform.start()}/v2"
         await self.begin()
 
     async def begin(self) -> None:
@@ -161,7 +161,7 @@ class World:
     def _target(self, name: str) -> OneTarget:
         if name not in ("local", "other"):
             raise BadInput(f"no target {name}")
-        self.targets[name] = OneTarget(name, self._url, self.volume)
+        self.targets[name] = OneTarget(name, self.url, self.volume)
         return self.targets[name]
 
     @web.middleware

@@ -21,8 +21,8 @@ from tests.unit.jobs.helpers import World, spec, until
 
 
 @asynccontextmanager
-async def served(world: World) -> AsyncIterator[tuple[ControlServer, ControlClient]]:
-    server = ControlServer(world.runner, world.folder)
+async def served(world: World, **options: Any) -> AsyncIterator[tuple[ControlServer, ControlClient]]:
+    server = ControlServer(world.runner, world.folder, **options)
     await server.start()
     try:
         yield server, ControlClient(world.folder)
@@ -89,6 +89,96 @@ async def test_a_job_from_another_process_runs_and_is_watched_to_its_end(world: 
         assert world.calls["run"] == 2
 
 
+async def test_all_events_of_all_jobs_from_the_first_on(world: World) -> None:
+    before = await world.submit()
+    await world.reaches(before, State.WAITING)
+    async with served(world) as (_, client), client.all_events() as events:
+        job = await client.submit(spec(output_dir=str(world.out)))
+        for _ in range(2):
+            world.finish((await world.take())[0])
+        await world.reaches(job.id, State.DONE)
+        await world.reaches(before, State.DONE)
+        assert [gone.id for gone in await client.remove([job.id, before])] == [job.id, before]
+        seen: list[JobEvent] = []
+        while sum(event.removed for event in seen) < 2:
+            seen.append(await anext(events))
+    assert next(event.job.state for event in seen if event.job.id == job.id) is State.PREPARING
+    assert [event.job.id for event in seen if event.removed] == [job.id, before]
+    assert waiting_for_a_queue() == []
+
+
+async def test_who_reads_slowly_misses_progress_and_no_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.control._MOST_BEHIND", 3)
+    job_id = await world.submit()
+    async with aclosing(events_of(world.runner, [job_id])) as events:
+        await anext(events)
+        remote_id, _ = await world.take()
+        await world.reaches(job_id, State.RUNNING)
+        for step in range(20):
+            shown = {"progress": {"nodes_done": step, "nodes_total": 20}}
+            world.post(remote_id, {"status": "IN_PROGRESS", "output": shown})
+            await asyncio.sleep(0.02)
+        world.finish(remote_id)
+        await world.reaches(job_id, State.DONE)
+        seen = [event async for event in until_final(events)]
+    assert sum(event.progress is not None for event in seen) <= 3
+    assert [event.job.state for event in seen][-2:] == [State.DOWNLOADING, State.DONE]
+
+
+async def until_final(events: AsyncIterator[JobEvent]) -> AsyncIterator[JobEvent]:
+    async for event in events:
+        yield event
+        if event.job.is_final:
+            return
+
+
+async def test_a_job_is_run_again_elsewhere_and_only_once(world: World) -> None:
+    async with served(world) as (_, client):
+        job_id = await world.submit()
+        world.finish((await world.take())[0])
+        await world.reaches(job_id, State.DONE)
+        again = await client.run_again(job_id, "other", new_id="twice")
+        assert (again.id, again.target, again.retry_of) == ("twice", "other", job_id)
+        assert (await client.run_again(job_id, "other", new_id="twice")).seq == again.seq
+        assert (await client.retry(job_id, new_id="thrice")).id == "thrice"
+        with pytest.raises(BadInput, match="no target"):
+            await client.run_again(job_id, "nowhere")
+        with pytest.raises(BadInput, match="not ended"):
+            await client.remove([again.id])
+
+
+async def test_the_window_is_opened_with_files(world: World) -> None:
+    opened: list[list[Path]] = []
+    async with served(world, on_window=opened.append) as (_, client):
+        assert await client.open_window([Path("/a b/ü.json")])
+        assert await client.open_window([])
+    assert opened == [[Path("/a b/ü.json")], []]
+
+
+async def test_a_runner_without_a_window_says_so(world: World) -> None:
+    async with served(world) as (_, client):
+        assert not await client.open_window([])
+        assert await post(world, "/window", None, json={"files": []}) == 409
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/window", b"no json"),
+        ("/window", b'{"files": "a"}'),
+        ("/jobs/remove", b"[]"),
+        ("/jobs/remove", b'{"ids": [1]}'),
+        ("/jobs/x/run_again", b'{"target": 5}'),
+        ("/jobs/x/retry", b'{"new_id": []}'),
+    ],
+)
+async def test_a_wish_of_another_version_is_refused(world: World, path: str, body: bytes) -> None:
+    async with served(world, on_window=lambda _: None):
+        assert await post(world, path, None, data=body) == 400
+
+
 async def test_a_job_of_many_megabytes_is_still_one_event(world: World) -> None:
     async with served(world) as (_, client):
         job = await client.submit(spec(output_dir=str(world.out)))
@@ -109,7 +199,7 @@ async def test_what_the_runner_refuses_is_said_in_its_words(world: World) -> Non
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "wröng"])
-@pytest.mark.parametrize("path", ["/jobs", "/jobs/x/cancel", "/nothing"])
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/x/cancel", "/jobs/remove", "/window", "/nothing"])
 async def test_without_the_token_nothing_is_told_or_done(world: World, token: str, path: str) -> None:
     async with served(world):
         assert await post(world, path, token, json=spec().to_json()) == 401
@@ -154,7 +244,11 @@ async def test_without_a_runner_the_client_says_so(tmp_path: Path, content: str 
     if content is not None:
         (tmp_path / "control.json").write_text(content)
     client = ControlClient(tmp_path)
-    for call in (client.submit(spec()), client.cancel("x"), client.retry("x"), anext(client.events(["x"]))):
+    for call in (
+        *(client.submit(spec()), client.cancel("x"), client.retry("x"), anext(client.events(["x"]))),
+        *(client.run_again("x"), client.remove(["x"]), client.open_window([])),
+        client.all_events().__aenter__(),
+    ):
         with pytest.raises(RunnerGone):
             await call
 

@@ -91,7 +91,15 @@ async def test_a_time_out_and_a_cancel_from_elsewhere_are_ends(world: World) -> 
         world.always["status"] = answers(200, {"id": "x", "status": word, "executionTime": 5000})
         job = await world.reaches(job_id, state)
         assert (job.remote_word, job.execution_ms) == (word, 5000)
+        assert job.error is not None
         del world.always["status"]
+    assert job.error["code"] == "cancelled_elsewhere"
+
+
+async def test_a_cancel_from_here_is_no_error(world: World) -> None:
+    job_id, _ = await running(world)
+    await world.runner.cancel(job_id)
+    assert (await world.reaches(job_id, State.CANCELLED)).error is None
 
 
 async def test_an_unknown_word_is_shown_and_followed(world: World) -> None:

@@ -1,30 +1,10 @@
-"""The table of moves and the words, as tables."""
+"""The table of moves, as a table."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.commands.display import job_line
-from app.jobs.model import Job
 from app.jobs.states import FINAL, MOVES, REMOTE, UNSENT, IllegalMove, State, check_move
-from app.jobs.words import PILL
-
-#: The design's pills, and the two states that it has no pill of its own for.
-WORDS = {
-    "preparing": "Preparing",
-    "on_hold": "On hold",
-    "uploading": "Uploading",
-    "submitting": "Sending",
-    "waiting": "Waiting",
-    "starting": "Starting worker",
-    "running": "Running",
-    "cancelling": "Cancelling",
-    "downloading": "Downloading",
-    "done": "Done",
-    "failed": "Failed",
-    "cancelled": "Cancelled",
-    "timed_out": "Timed out",
-}
 
 
 def reachable(state: State) -> set[State]:
@@ -63,14 +43,3 @@ def test_a_forbidden_move_says_which() -> None:
     check_move(State.DONE, State.DONE)
     with pytest.raises(IllegalMove, match="from done to running"):
         check_move(State.DONE, State.RUNNING)
-
-
-def test_words_and_states_are_one_to_one() -> None:
-    assert {state.value: word for state, word in PILL.items()} == WORDS
-    assert len(set(PILL.values())) == len(State)
-
-
-@pytest.mark.parametrize("state", list(State))
-def test_the_command_line_speaks_the_same_words(state: State) -> None:
-    line = job_line(Job("0123456789", 1, "name", "demo", "out", state=state))
-    assert line.split("  ")[1].strip().startswith(WORDS[state].lower())

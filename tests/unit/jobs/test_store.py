@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from app.errors import BadInput
-from app.jobs.model import Job, JobSpec, OutputFile
+from app.jobs.model import Job, JobEvent, JobSpec, OutputFile
 from app.jobs.states import Hold, IllegalMove, State
 from app.jobs.store import JobStore
+from app.workflows.parameters import Expected
 from tests.unit.endpoint.helpers import Clock
 from tests.unit.jobs.helpers import spec
+from worker.contract import Progress
 
 ROOT = Path(__file__).parents[3]
 
@@ -82,6 +84,83 @@ async def test_lists_are_in_order(store: JobStore) -> None:
     assert [job.name for job in await store.newest(2)] == ["4", "3"]
 
 
+async def test_pages_go_back_to_the_oldest(store: JobStore) -> None:
+    jobs = [await store.add(spec(name=str(n))) for n in range(5)]
+    await store.change(jobs[2].id, state=State.CANCELLED)
+    await store.remove([jobs[2].id])
+    first = await store.page(None, 3)
+    assert [job.name for job in first] == ["4", "3", "1"]
+    assert [job.name for job in await store.page(first[-1].seq, 3)] == ["0"]
+    assert await store.page(jobs[0].seq, 3) == []
+
+
+async def test_counts_name_every_state(store: JobStore) -> None:
+    for states in ((), (State.CANCELLED,), (State.CANCELLED,), (State.SUBMITTING, State.WAITING)):
+        job = await store.add(spec())
+        for state in states:
+            await store.change(job.id, state=state)
+    counts = await store.counts()
+    assert set(counts) == set(State)
+    assert {state: count for state, count in counts.items() if count} == {
+        State.PREPARING: 1,
+        State.CANCELLED: 2,
+        State.WAITING: 1,
+    }
+
+
+async def test_removed_jobs_are_gone_with_their_timelines(store: JobStore) -> None:
+    one, two, kept = [await store.add(spec()) for _ in range(3)]
+    for job in (one, two):
+        await store.change(job.id, state=State.CANCELLED)
+    removed = await store.remove([one.id, two.id, one.id, "nobody"])
+    assert [job.id for job in removed] == [one.id, two.id]
+    assert await store.newest() == [kept]
+    assert await store.timeline(one.id) == []
+    assert await store.ids() == {kept.id}
+    assert (await store.add(spec())).seq > kept.seq
+
+
+async def test_nothing_is_removed_when_one_has_not_ended(store: JobStore) -> None:
+    ended, running = await store.add(spec()), await store.add(spec(name="the slow one"))
+    await store.change(ended.id, state=State.CANCELLED)
+    with pytest.raises(BadInput, match=f"{running.id[:8]}.*the slow one"):
+        await store.remove([ended.id, running.id])
+    assert len(await store.newest()) == 2
+    assert await store.timeline(ended.id)
+
+
+async def test_a_jobs_times_are_those_of_its_last_run(tmp_path: Path) -> None:
+    clock = Clock()
+    store = JobStore(tmp_path / "jobs.sqlite", clock=clock)
+    await store.open()
+    job = await store.add(spec())
+    seen = []
+    for state in (
+        State.SUBMITTING,
+        State.WAITING,
+        State.RUNNING,
+        State.RUNNING,
+        State.WAITING,
+        State.RUNNING,
+        State.DOWNLOADING,
+        State.DONE,
+    ):
+        clock.now += 1
+        job = await store.change(job.id, state=state)
+        seen.append((job.started_at, job.ended_at))
+    start = 1_000_000.0
+    assert [(a and a - start, b and b - start) for a, b in seen] == [
+        *((None, None), (None, None), (3, None), (3, None)),
+        *((None, None), (6, None), (6, None), (6, 8)),
+    ]
+    await store.close()
+
+
+async def test_a_store_may_be_closed_twice(store: JobStore) -> None:
+    await store.close()
+    await store.close()
+
+
 async def test_only_downloading_jobs_have_planned_paths(store: JobStore) -> None:
     for states in ((), (State.SUBMITTING, State.WAITING, State.DOWNLOADING)):
         job = await store.add(spec())
@@ -99,13 +178,16 @@ async def test_the_questions_of_every_event_use_an_index(store: JobStore) -> Non
     await store.unfinished()
     await store.planned_paths()
     await store.find("x")
+    await store.page(7, 200)
+    await store.remove(["x"])
     await store._run(lambda db: db.set_trace_callback(None))
+    await store.counts()
 
     def plans(db: sqlite3.Connection) -> list[str]:
         return [row[3] for query in seen for row in db.execute(f"EXPLAIN QUERY PLAN {query}")]
 
     plan = await store._run(plans)
-    assert sum("SEARCH jobs USING" in step for step in plan) == 3
+    assert sum("SEARCH jobs USING" in step for step in plan) == 5
     assert not [step for step in plan if "SCAN" in step]
 
 
@@ -238,12 +320,32 @@ def test_a_job_survives_json_and_unknown_keys() -> None:
     job = Job("i", 3, "n", "t", "o", state=State.ON_HOLD, hold=Hold.MISSING, texts=("a",), warnings=("b",))
     raw = json.loads(json.dumps(job.to_json()))
     assert Job.from_json({**raw, "of_a_newer_version": 1}) == job
+    expecting = replace(
+        job, expected=Expected("image", 4, 896, 1152), retry_of="x", started_at=1.5, ended_at=2.0
+    )
+    assert Job.from_json(json.loads(json.dumps(expecting.to_json()))) == expecting
     wanted = spec()
     assert JobSpec.from_json({**json.loads(json.dumps(wanted.to_json())), "new": 1}) == wanted
 
 
+def test_a_job_written_by_the_first_version_still_loads() -> None:
+    raw = Job("i", 3, "n", "t", "o", state=State.DONE, changed_at=7.0).to_json()
+    for key in ("expected", "retry_of", "started_at", "ended_at"):
+        del raw[key]
+    job = Job.from_json(raw)
+    assert (job.expected, job.retry_of, job.started_at, job.ended_at) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_an_event_survives_json(removed: bool) -> None:
+    job = Job("i", 3, "n", "t", "o", state=State.RUNNING)
+    event = JobEvent(job, None if removed else Progress("3", "KSampler", 1, 2, 3, 4, "x"), removed)
+    assert JobEvent.from_json(json.loads(json.dumps(event.to_json()))) == event
+
+
 @pytest.mark.parametrize(
-    "changes", [{"prompt": []}, {"name": 5}, {"id": None}, {"files": ["a"]}, {"files": {"a": 1}}]
+    "changes",
+    [{"prompt": []}, {"name": 5}, {"id": None}, {"files": ["a"]}, {"files": {"a": 1}}, {"retry_of": 5}],
 )
 def test_a_specification_of_the_wrong_shape_is_refused(changes: dict[str, object]) -> None:
     raw = {**spec().to_json(), **changes}

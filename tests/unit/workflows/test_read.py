@@ -74,7 +74,7 @@ def test_a_node_without_inputs_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"", "not JSON"),
+        (b"", "it is empty"),
         (b"\x00\xff\xfe", "not JSON"),
         (json.dumps(PROMPT).encode("utf-16"), "not JSON"),
         (b"1" * 5000, "not JSON"),

@@ -1,0 +1,72 @@
+"""What is known of a ComfyUI, and asking it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import aiohttp
+
+#: How long a look waits for an answer, in seconds.
+_LOOK_S = 2.0
+
+
+class ComfyState(StrEnum):
+    NOT_SET_UP = "not_set_up"
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class ComfyStatus:
+    """What is known of ComfyUI.
+
+    Attributes:
+        since: when its process began, in seconds since 1970; None when it is not ours.
+        vram: a text such as ``3.1 of 24.0 GB in use``.
+        detail: a sentence: why it crashed, or what is odd.
+    """
+
+    state: ComfyState
+    url: str | None = None
+    since: float | None = None
+    version: str | None = None
+    vram: str | None = None
+    detail: str = ""
+
+
+async def system_stats(url: str) -> Mapping[str, Any] | None:
+    """What ComfyUI says of itself; None when it does not answer in time."""
+    timeout = aiohttp.ClientTimeout(total=_LOOK_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url}/system_stats") as answer,
+        ):
+            if answer.status != 200:
+                return None
+            stats = json.loads(await answer.read())
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
+        return None
+    return stats if isinstance(stats, dict) else {}
+
+
+def with_stats(status: ComfyStatus, stats: Mapping[str, Any] | None) -> ComfyStatus:
+    system, devices = (stats or {}).get("system"), (stats or {}).get("devices")
+    version = system.get("comfyui_version") if isinstance(system, dict) else None
+    device = devices[0] if isinstance(devices, list) and devices else None
+    return replace(status, version=version if isinstance(version, str) else None, vram=_memory(device))
+
+
+def _memory(device: Any) -> str | None:
+    if not isinstance(device, dict):
+        return None
+    total, free = device.get("vram_total"), device.get("vram_free")
+    if not isinstance(total, int) or not isinstance(free, int) or not 0 <= free <= total or not total:
+        return None
+    return f"{(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use"

@@ -1,0 +1,405 @@
+"""The window joined to the services: who tells whom. Made once, by ``app.main``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Qt
+
+from .comfyui.find import describe, find_installations
+from .comfyui.house import ComfyState, ComfyStatus, House
+from .desk import Desk, Outlook
+from .health import EndpointStatus, HealthWatch
+from .jobs.model import JobEvent
+from .jobs.states import State
+from .jobs.targets import DEMO, LOCAL
+from .jobs.words import duration, makes, ran_s, second_line, target_name
+from .settings import Settings, from_environment, save_settings
+from .ui.desktop import announce, open_url
+from .ui.frame.notices import Notice, Notices
+from .ui.frame.places import chosen_place, other_place, places_of
+from .ui.frame.popovers import comfy_popover, endpoint_popover
+from .ui.frame.state import WindowState
+from .ui.frame.window import Window
+from .ui.queue.actions import Actions, Surroundings
+from .ui.queue.feed import Feed
+from .ui.queue.model import JobModel
+from .ui.queue.page import QueuePage
+from .ui.queue.pictures import PictureStore
+from .ui.queue.viewer import Viewer
+from .ui.settings.page import SettingsPage
+from .ui.tasks import TaskScope
+from .ui.theme import Theme
+from .ui.theme.tokens import FOLD_BELOW_W
+from .ui.welcome.page import WelcomePage
+from .ui.widgets.floating import Question
+from .ui.widgets.motion import Motion
+
+_SPOKEN = Qt.ItemDataRole.AccessibleTextRole
+_PAGE = 200
+_LOOK_EVERY_S = 3.0
+_GROUP_ABOVE, _GATHER_S = 3, 0.5
+_CHIP = {
+    ComfyState.NOT_SET_UP: ("ComfyUI not set up", "ctl", "Set up"),
+    ComfyState.STOPPED: ("ComfyUI stopped", "ctl", "Start"),
+    ComfyState.STARTING: ("ComfyUI starting", "amber_bar", ""),
+    ComfyState.RUNNING: ("ComfyUI running", "green_bar", ""),
+    ComfyState.CRASHED: ("ComfyUI crashed", "red_bar", "Details"),
+}
+_ENDPOINT_ROLE = {"amber": "amber", "red": "red"}
+
+
+class Panel:
+    """Everything of one running program. :meth:`run` opens the window and returns when all is closed."""
+
+    def __init__(self, theme: Theme, settings: Settings) -> None:
+        self.settings = settings
+        self._theme = theme
+        self._ended = asyncio.Event()
+        self._asking = False
+        self._comfy = ComfyStatus(ComfyState.STOPPED, None, None, None, None)
+        self._endpoint: EndpointStatus | None = None
+        self._finished: list[JobEvent] = []
+        self.notices = Notices()
+        self.scope = TaskScope("panel", self.notices.problem)
+        self.state = WindowState(settings.data_dir / "window.ini")
+        self.model = JobModel()
+        self.pictures = PictureStore(settings.data_dir / "thumbnails")
+        self.motion = Motion()
+        self.feed = Feed(self.model, self.pictures, self._job_ended)
+        self.desk = Desk(
+            settings, on_event=self.feed.take, on_window=self._window_wanted, on_reset=self._read_again
+        )
+        self.health = HealthWatch(settings)
+        around = Surroundings(
+            window=lambda: self.window,
+            select=lambda job_id: self.window.queue.select(job_id),
+            settings=lambda: self.settings,
+            target=lambda: chosen_place(self.settings),
+            other_target=lambda target: other_place(self.settings, target),
+        )
+        self.actions = Actions(theme, self.desk, self.model, self.notices, self.state, self.scope, around)
+        self.window = self._make_window(theme)
+        self._bind()
+        self._show_places()
+
+    async def run(self, files: Sequence[Path]) -> None:
+        """Show the window, then the jobs; ends when the user has closed it."""
+        window = self.window
+        if not self.settings.welcomed and not files:
+            window.show_welcome()
+            self.scope.start(self._find_comfyui(), "find-comfyui")
+        window.show()
+        try:
+            await self.desk.open()
+            self.scope.start(self.desk.run(), "desk")
+            self.scope.start(self.health.run(), "health")
+            self.scope.start(self._keep_looking(), "look")
+            if files:
+                self.actions.run_files(files)
+            await self._ended.wait()
+        finally:
+            await self._close()
+
+    def end(self) -> None:
+        """Begin to end, without a question."""
+        self._ended.set()
+
+    # The window.
+
+    def _make_window(self, theme: Theme) -> Window:
+        queue = QueuePage(
+            theme, self.desk, self.model, self.pictures, self.actions, self.state, self.scope, self.motion
+        )
+        settings = SettingsPage(
+            theme, lambda: self.settings, self._change, self.scope, from_environment(), self._describe_here
+        )
+        welcome = WelcomePage(theme, self.scope)
+        return Window(
+            theme, self.notices, self.state, queue, settings, welcome,
+            lambda area: Viewer(theme, self.pictures, area),
+        )  # fmt: skip
+
+    def _bind(self) -> None:
+        window, bar = self.window, self.window.topbar
+        window.files_dropped.connect(self._files_dropped)
+        window.close_wanted.connect(lambda: self.scope.start(self._ask_to_close(), "close"))
+        window.look_wanted.connect(lambda: self.scope.start(self._look(), "look-now"))
+        window.open_files = self.actions.choose_files
+        window.viewer.reveal_wanted.connect(self.actions.reveal)
+        bar.target_chosen.connect(lambda key: self._start_change({"target": key}))
+        bar.comfy.clicked.connect(self._open_comfy)
+        bar.comfy.linked.connect(self._comfy_link)
+        bar.endpoint.clicked.connect(self._open_endpoint)
+        window.welcome.folder_chosen.connect(
+            lambda path: self.scope.start(self._use_folder(path), "use-folder")
+        )
+        window.welcome.demo_chosen.connect(lambda: self._leave_welcome({"target": DEMO}))
+        window.welcome.skipped.connect(lambda: self._leave_welcome({}))
+        window.settings.welcome_wanted.connect(self._show_welcome)
+        self.model.counted.connect(self._show_counts)
+        self.health.watch(self._show_endpoint)
+
+    def _show_places(self) -> None:
+        key = chosen_place(self.settings)
+        self.window.topbar.show_places(places_of(self.settings), key)
+        self.window.target_name = target_name(key)
+        self.health.look_at(key)
+        demo = key == DEMO and LOCAL not in [place.key for place in places_of(self.settings)]
+        self.window.queue.show_hint(
+            "Pictures are samples. Set up ComfyUI to run real workflows." if demo else "",
+            "Set up ComfyUI",
+            self._show_welcome,
+        )
+
+    def _show_counts(self, runs: int, waits: int) -> None:
+        self.window.rail.set_count("queue", str(runs + waits) if runs + waits else "")
+        self.health.set_busy(busy=bool(runs + waits))
+
+    def _files_dropped(self, paths: list[Path]) -> None:
+        self.window.show_page("queue")
+        self.actions.run_files(paths)
+
+    def _window_wanted(self, paths: list[Path]) -> None:
+        """Another start of the program hands over."""
+        self.window.bring_to_front()
+        if paths:
+            self._files_dropped(paths)
+
+    # Jobs.
+
+    def _read_again(self) -> None:
+        self.scope.start(self._read_jobs(), "read-jobs")
+
+    async def _read_jobs(self) -> None:
+        """All jobs there are, the newest first, page by page, so that the window stays quick meanwhile."""
+        first, before = True, None
+        while page := await self.desk.store.page(before, _PAGE):
+            if first:
+                known = {job.id for job in page}
+                unfinished = [job for job in await self.desk.store.unfinished() if job.id not in known]
+                self.model.refresh([*page, *unfinished])
+                first = False
+            else:
+                self.model.load(page)
+            before = page[-1].seq
+            await asyncio.sleep(0.01)
+
+    def _job_ended(self, event: JobEvent) -> None:
+        window = self.window
+        text = self.model.data(self.model.index_of(event.job.id), _SPOKEN)
+        if text:
+            announce(window.queue.list, str(text), urgent=event.job.state is State.FAILED)
+        in_sight = window.isActiveWindow() and window.pages.currentWidget() is window.queue
+        if in_sight or event.job.state is State.CANCELLED:
+            return
+        self._finished.append(event)
+        if len(self._finished) == 1:
+            self.scope.start(self._tell_ended(), "tell-ended")
+
+    async def _tell_ended(self) -> None:
+        """One notice for each job that ended while nobody looked; above three, one for all."""
+        await asyncio.sleep(_GATHER_S)
+        events, self._finished = self._finished, []
+        if len(events) > _GROUP_ABOVE:
+            failed = sum(event.job.state is not State.DONE for event in events)
+            text = f"{failed} of them failed." if failed else "All went well."
+            self.notices.tell(Notice(f"{len(events)} jobs finished", text, "error" if failed else "done"))
+            return
+        for event in events:
+            self._tell_one(event)
+
+    def _tell_one(self, event: JobEvent) -> None:
+        job = event.job
+
+        def show() -> None:
+            self.window.show_page("queue")
+            self.window.queue.select(job.id)
+
+        if job.state is State.DONE:
+            ran = ran_s(job, time.time())
+            text = " · ".join([job.name, *([] if ran is None else [duration(ran)])])
+            self.notices.tell(Notice(f"{makes(job).split(' ·')[0]} saved", text, "done", "Show", show))
+        else:
+            text = second_line(job, None, None, time.time())
+            self.notices.tell(Notice(f"{job.name} failed", text, "error", "Open", show))
+
+    # Settings and first run.
+
+    async def _change(self, values: dict[str, Any]) -> None:
+        """Save settings and put them in force.
+
+        Raises:
+            BadInput: when a value cannot be used; nothing is changed then.
+        """
+        await asyncio.to_thread(save_settings, self.settings.config_file, values)
+        old, self.settings = self.settings, await asyncio.to_thread(Settings.load)
+        self.desk.use(self.settings)
+        if (old.comfyui_dir, old.comfyui_python, old.comfyui_url) != (
+            self.settings.comfyui_dir, self.settings.comfyui_python, self.settings.comfyui_url
+        ):  # fmt: skip
+            await self.desk.forget_target(LOCAL)
+        self._theme.use(
+            appearance=self.settings.appearance,
+            text_size=self.settings.text_size,
+            reduced_motion=self.settings.motion == "reduced",
+        )
+        self._show_places()
+        await self._look()
+
+    def _start_change(self, values: dict[str, Any]) -> None:
+        self.scope.start(self._change(values), "change")
+
+    async def _describe_here(self, path: Path) -> str:
+        """What is wrong with a ComfyUI folder, or an empty text."""
+        return (await asyncio.to_thread(describe, path)).problem
+
+    async def _find_comfyui(self) -> None:
+        found = await asyncio.to_thread(find_installations)
+        usable = [each for each in found if not each.problem]
+        self.window.welcome.show_found(next(iter([*usable, *found]), None))
+
+    async def _use_folder(self, path: Path) -> None:
+        found = await asyncio.to_thread(describe, path)
+        if found.problem:
+            self.window.welcome.show_problem(found.problem)
+            return
+        await self._change({"comfyui_dir": str(path), "target": LOCAL, "welcomed": True})
+        self.window.show_page("queue")
+
+    def _leave_welcome(self, values: dict[str, Any]) -> None:
+        self.window.show_page("queue")
+        self._start_change({**values, "welcomed": True})
+
+    def _show_welcome(self) -> None:
+        self.window.show_welcome()
+        self.scope.start(self._find_comfyui(), "find-comfyui")
+
+    # ComfyUI and the endpoint.
+
+    async def _keep_looking(self) -> None:
+        while True:
+            if self.window.isVisible() and not self.window.isMinimized():
+                await self._look()
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _look(self) -> None:
+        if (house := self._house()) is not None:
+            self._show_comfy(await house.look())
+
+    def _house(self) -> House | None:
+        """The owner of this computer's ComfyUI, while this process runs the jobs."""
+        return getattr(self.desk.services, "house", None) if self.desk.services is not None else None
+
+    def _show_comfy(self, status: ComfyStatus) -> None:
+        strong, dot, link = _CHIP[status.state]
+        if status.state is ComfyState.NOT_SET_UP and chosen_place(self.settings) == DEMO:
+            strong, dot, link = "Demo engine", "teal", ""
+        self._comfy = status
+        short = self.window.width() < FOLD_BELOW_W
+        self.window.topbar.comfy.show_state(
+            strong.split(" ")[0] if short and not link else strong, dot=dot, link=link
+        )
+
+    def _show_endpoint(self, status: EndpointStatus) -> None:
+        strong, _, rest = status.text.partition(" · ")
+        role = _ENDPOINT_ROLE.get(status.tone, "text")
+        self.window.topbar.endpoint.show_state(strong, f"·  {rest}" if rest else "", role=role)
+        self._endpoint = status
+
+    def _open_comfy(self) -> None:
+        if (house := self._house()) is None:
+            return
+        comfy_popover(
+            self._theme,
+            house.status,
+            start=lambda: self.scope.start(house.ensure(), "start-comfyui"),
+            stop=lambda: self.scope.start(self._stop_comfy(), "stop-comfyui"),
+            browse=lambda: open_url(house.status.url or ""),
+            set_up=self._show_welcome,
+        ).open_under(self.window.topbar.comfy, right=True)
+
+    def _comfy_link(self) -> None:
+        house = self._house()
+        if house is not None and house.status.state is ComfyState.STOPPED:
+            self.scope.start(house.ensure(), "start-comfyui")
+        elif self._comfy.state is ComfyState.CRASHED:
+            self._open_comfy()
+        else:
+            self._show_welcome()
+
+    async def _stop_comfy(self) -> None:
+        running = [
+            e.job for e in self.model.jobs.values() if e.job.target == LOCAL and e.job.state is State.RUNNING
+        ]
+        title, stop = "Stop ComfyUI with a job running?", "Stop ComfyUI"
+        if running:
+            text = f'The job "{running[0].name}" is lost.'
+            if not await Question(self._theme, self.window, title, text, "Keep running", stop).ask():
+                return
+        if (house := self._house()) is not None:
+            await house.stop()
+            await self._look()
+
+    def _open_endpoint(self) -> None:
+        if self._endpoint is not None:
+            popover = endpoint_popover(
+                self._theme,
+                target_name(chosen_place(self.settings)),
+                self._endpoint,
+                look=self.health.look_now,
+            )
+            popover.open_under(self.window.topbar.endpoint, right=True)
+
+    # The end.
+
+    async def _ask_to_close(self) -> None:
+        """Say which jobs go on, and end. Nothing of it waits for a job."""
+        if self._asking:
+            return
+        self._asking = True
+        try:
+            outlook = await self.desk.outlook()
+            if outlook.remote or outlook.local or outlook.unsent:
+                title, text = _farewell(outlook)
+                if not await Question(
+                    self._theme, self.window, title, text, "Stay", "Quit", destroys=False
+                ).ask():
+                    return
+        finally:
+            self._asking = False
+        self.end()
+
+    async def _close(self) -> None:
+        self.window.close_now()
+        self.feed.stop()
+        await self.scope.close()
+        await self.desk.close()
+        self.pictures.close()
+        self.motion.want(self.window.queue, wanted=False)
+
+
+def _farewell(outlook: Outlook) -> tuple[str, str]:
+    """The question before closing, and what becomes of the jobs."""
+    parts = []
+    if outlook.remote:
+        parts.append(
+            f"{_jobs(outlook.remote)} on RunPod: they go on there and are picked up at the next start."
+        )
+    if outlook.local:
+        parts.append(
+            f"{_jobs(outlook.local)} on this computer: they go on in the background and are picked up too."
+        )
+    if outlook.unsent:
+        parts.append(f"{_jobs(outlook.unsent)} not sent yet: they are sent at the next start.")
+    where = "on RunPod" if outlook.remote else "here"
+    title = f"Quit while jobs run {where}?" if outlook.remote or outlook.local else "Quit with jobs waiting?"
+    return title, " ".join(parts)
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"

@@ -1,0 +1,1 @@
+"""The window's frame: rail, top bar, toasts, and what belongs to no page."""

@@ -1,0 +1,131 @@
+"""What opens under the chips of the top bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ...comfyui.house import ComfyState, ComfyStatus
+from ...health import EndpointStatus
+from ...jobs.words import duration
+from ..theme import Theme
+from ..widgets.basics import Button, Text, hairline, row
+from ..widgets.floating import Popover
+from ..widgets.small import Bar, PillLabel
+
+_STATE = {
+    ComfyState.NOT_SET_UP: ("Not set up", "grey", ""),
+    ComfyState.STOPPED: ("Stopped", "grey", "square"),
+    ComfyState.STARTING: ("Starting", "amber", "hourglass"),
+    ComfyState.RUNNING: ("Running", "green", "check"),
+    ComfyState.CRASHED: ("Crashed", "red", "x"),
+}
+_LABEL_W = 92
+
+
+def comfy_popover(
+    theme: Theme,
+    status: ComfyStatus,
+    *,
+    start: Callable[[], object],
+    stop: Callable[[], object],
+    browse: Callable[[], object],
+    set_up: Callable[[], object],
+) -> Popover:
+    """Address, how long it has been up, its memory, and starting and stopping it."""
+    popover = Popover(theme, 320)
+    head = row(Text(theme, "ComfyUI on this computer", "section"), None)
+    head.addWidget(PillLabel(theme, *_STATE[status.state]))
+    popover.body.addLayout(head)
+    lines = [("Address", status.url or ""), ("Version", status.version or ""), ("Memory", status.vram or "")]
+    if status.since is not None and status.state is ComfyState.RUNNING:
+        lines.append(("Running for", duration(time.time() - status.since)))
+    _add_lines(theme, popover, lines)
+    if status.detail:
+        detail = Text(
+            theme, status.detail, "caption", "red" if status.state is ComfyState.CRASHED else "text2"
+        )
+        detail.setWordWrap(True)
+        popover.body.addWidget(detail)
+    if status.state is ComfyState.NOT_SET_UP:
+        why = Text(
+            theme,
+            "Choose its folder in Settings. Workflows run on the demo engine meanwhile.",
+            "body",
+            "text2",
+        )
+        why.setWordWrap(True)
+        popover.body.addWidget(why)
+        _add_buttons(theme, popover, [("Open settings", set_up)])
+    elif status.state is ComfyState.RUNNING:
+        _add_buttons(theme, popover, [("Open in browser", browse), ("Stop", stop)])
+    elif status.state is not ComfyState.STARTING:
+        _add_buttons(theme, popover, [("Start", start)])
+    return popover
+
+
+def endpoint_popover(
+    theme: Theme, name: str, status: EndpointStatus, *, look: Callable[[], object]
+) -> Popover:
+    """Workers by state, the queue, and how old these figures are."""
+    popover = Popover(theme, 320)
+    head = row(Text(theme, name, "section"), None)
+    tone = {"amber": "amber", "red": "red"}.get(status.tone, "green" if status.reachable else "grey")
+    words = {"amber": "Throttled", "red": "Unreachable"}.get(
+        status.tone, "Healthy" if status.reachable else "Asleep"
+    )
+    head.addWidget(PillLabel(theme, words, tone, "check" if tone == "green" else ""))
+    popover.body.addLayout(head)
+    counts = row(gap=0)
+    for word in ("running", "starting", "idle", "throttled"):
+        count: int = getattr(status, word)
+        cell = Text(theme, str(count), "title", "amber" if word == "starting" and count else "text")
+        counts.addWidget(_stacked(theme, cell, word), 1)
+    popover.body.addLayout(counts)
+    workers = status.running + status.starting + status.idle
+    bar = Bar(theme)
+    bar.set_part((status.running + status.starting) / workers if workers else 0.0)
+    popover.body.addWidget(bar)
+    in_use = (
+        f"{status.running + status.starting} of {workers} workers in use" if workers else "No worker is up"
+    )
+    popover.body.addWidget(Text(theme, in_use, "caption", "text2"))
+    popover.body.addWidget(hairline())
+    checked = duration(max(time.time() - status.checked_at, 0)) + " ago" if status.checked_at else "not yet"
+    _add_lines(
+        theme,
+        popover,
+        [("In queue", str(status.in_queue)), ("In progress", str(status.in_progress)), ("Checked", checked)],
+    )
+    _add_buttons(theme, popover, [("Check now", look)])
+    return popover
+
+
+def _stacked(theme: Theme, number: Text, word: str) -> Text:
+    # One label of two lines keeps the columns even.
+    number.setText(f"{number.text()}\n{word}")
+    number.setFont(theme.font("row"))
+    return number
+
+
+def _add_lines(theme: Theme, popover: Popover, lines: list[tuple[str, str]]) -> None:
+    for label, value in lines:
+        if value:
+            name = Text(theme, label, "caption", "text3")
+            name.setFixedWidth(_LABEL_W)
+            shown = Text(theme, value, "body")
+            shown.setWordWrap(True)
+            line = row(name)
+            line.addWidget(shown, 1)
+            popover.body.addLayout(line)
+
+
+def _add_buttons(theme: Theme, popover: Popover, buttons: list[tuple[str, Callable[[], object]]]) -> None:
+    line = row()
+    for text, act in buttons:
+        button = Button(theme, text)
+        button.clicked.connect(popover.close)
+        button.clicked.connect(act)
+        line.addWidget(button, 1)
+    popover.body.addSpacing(4)
+    popover.body.addLayout(line)

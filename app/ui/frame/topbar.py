@@ -1,0 +1,221 @@
+"""The bar at the top: where dropped workflows run, and how ComfyUI and the endpoint are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
+
+from ..theme import Theme
+from ..theme.tokens import TOP_BAR_H
+from ..widgets.basics import Button, Icon, Text, hairline, row
+from ..widgets.floating import Popover
+from ..widgets.paint import paint_icon, paint_text, text_width
+from ..widgets.small import Dot
+from .notices import Notices, notice_row
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A target as the selector shows it. ``key`` is the target's name for the job runner."""
+
+    key: str
+    title: str
+    note: str = ""
+    icon: str = "monitor"
+    tone: str = "teal"
+
+
+class TargetButton(Button):
+    """ "Run on …": the target in force; a click opens the menu."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__(theme, kind="target", tip="Where dropped workflows run", keys="Ctrl+T")
+        self._place: Place | None = None
+        self._short = False
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def show_place(self, place: Place | None, *, short: bool) -> None:
+        self._place, self._short = place, short
+        self.setAccessibleName(f"Run on {place.title}" if place else "Choose where workflows run")
+        self.updateGeometry()
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        words = 0 if self._short else text_width(self._theme, "Run on", "body") + 6
+        width = words + text_width(self._theme, self._title(), "strong") + 12 + 16 + 8 + 28 + 12
+        return QSize(min(max(width, 176 if self._short else 228), 360), 32)
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        theme, box = self._theme, self.rect()
+        icon, tone = (self._place.icon, self._place.tone) if self._place else ("monitor", "text3")
+        paint_icon(painter, theme, icon, tone, box.adjusted(12, 8, 28 - box.width(), -8))
+        left = 36
+        if not self._short:
+            paint_text(painter, theme, box.adjusted(left, 0, 0, 0), "Run on", "body", "text2")
+            left += text_width(theme, "Run on", "body") + 6
+        paint_text(painter, theme, box.adjusted(left, 0, -32, 0), self._title(), "strong")
+        paint_icon(painter, theme, "chevron-down", "text3", box.adjusted(box.width() - 26, 9, -12, -9))
+
+    def _title(self) -> str:
+        return self._place.title if self._place else "Choose…"
+
+
+class Chip(QFrame):
+    """A state in a few words, 32 high. A click opens its popover.
+
+    Signals:
+        clicked: the chip itself.
+        linked: its link, as Start or Connect.
+    """
+
+    clicked = Signal()
+    linked = Signal()
+
+    def __init__(self, theme: Theme, name: str, icon: str = "") -> None:
+        super().__init__()
+        self._name = name
+        self._button = Button(theme, kind="chip", tip=name)
+        self._dot = Dot(theme) if not icon else None
+        self._icon = Icon(theme, icon, "text3") if icon else None
+        self._words = [Text(theme, "", "row"), Text(theme, "", "body", "text2")]
+        self._link = Button(theme, "", "link")
+        self._link.clicked.connect(self.linked)
+        self._button.clicked.connect(self.clicked)
+        self.setFixedHeight(32)
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.setLayout(row(self._button))
+        lead: QWidget = self._dot or self._icon or QWidget()
+        lead.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        lead.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        for words in self._words:
+            words.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._inner = row(lead, *self._words, self._link, margins=(12, 0, 12, 0))
+        self._button.setLayout(self._inner)
+
+    @property
+    def button(self) -> Button:
+        return self._button
+
+    def show_state(
+        self, strong: str, rest: str = "", *, role: str = "text", dot: str = "ctl", link: str = ""
+    ) -> None:
+        """``strong`` words, then ``rest`` in a lighter colour; ``dot``, the role of the spot before them."""
+        first, second = self._words
+        first.setText(strong)
+        first.set_role(role)
+        second.setText(rest)
+        second.setVisible(bool(rest))
+        self._link.setText(link)
+        self._link.setVisible(bool(link))
+        if self._dot is not None:
+            self._dot.set_role(dot)
+        self._button.setAccessibleName(f"{self._name}: {strong} {rest}".strip())
+        self._inner.activate()
+        self._button.setFixedWidth(self._inner.sizeHint().width())
+
+    @property
+    def text(self) -> str:
+        return " ".join(words.text() for words in self._words if words.text())
+
+
+class TopBar(QWidget):
+    """Signals: ``target_chosen`` with the key of a place; ``add_wanted`` for more places."""
+
+    target_chosen = Signal(str)
+    places_wanted = Signal()
+
+    def __init__(self, theme: Theme, notices: Notices) -> None:
+        super().__init__()
+        self._theme, self._notices = theme, notices
+        self.setProperty("region", "topbar")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setFixedHeight(TOP_BAR_H)
+        self._places: Sequence[Place] = ()
+        self._key = ""
+        self._short = False
+        self.target = TargetButton(theme)
+        self.target.clicked.connect(self.open_targets)
+        self.comfy = Chip(theme, "ComfyUI")
+        self.endpoint = Chip(theme, "Endpoint", "server")
+        self.bell = Button(theme, kind="icon", icon="bell", tip="Past notices")
+        self.bell.clicked.connect(self.open_notices)
+        notices.told.connect(self._mark_bell)
+        self.setLayout(
+            row(self.target, None, self.comfy, self.endpoint, self.bell, gap=12, margins=(16, 0, 16, 1))
+        )
+
+    def show_places(self, places: Sequence[Place], key: str) -> None:
+        """The places there are, and which one is in force."""
+        self._places, self._key = places, key
+        chosen = next((place for place in places if place.key == key), None)
+        self.target.show_place(chosen, short=self._short)
+
+    def set_short(self, short: bool) -> None:
+        self._short = short
+        self.show_places(self._places, self._key)
+
+    def open_targets(self) -> None:
+        popover = Popover(self._theme, 360)
+        popover.body.setContentsMargins(8, 12, 8, 8)
+        popover.body.setSpacing(2)
+        head = Text(self._theme, "Run dropped workflows on", "caption_strong", "text2")
+        head.setContentsMargins(10, 0, 0, 4)
+        popover.body.addWidget(head)
+        for place in self._places:
+            item = MenuRow(
+                self._theme, place.icon, place.tone, place.title, place.note, place.key == self._key
+            )
+            item.clicked.connect(lambda _=False, key=place.key: self.target_chosen.emit(key))
+            item.clicked.connect(popover.close)
+            popover.body.addWidget(item)
+            if place.key == self._key:
+                item.setFocus(Qt.FocusReason.PopupFocusReason)
+        popover.body.addWidget(hairline())
+        more = MenuRow(self._theme, "settings", "text3", "Manage places…", "Settings, ComfyUI", False)
+        more.clicked.connect(self.places_wanted)
+        more.clicked.connect(popover.close)
+        popover.body.addWidget(more)
+        popover.open_under(self.target)
+
+    def open_notices(self) -> None:
+        self._notices.unseen = 0
+        self.bell.set_icon("bell", "text2")
+        popover = Popover(self._theme, 440)
+        popover.body.addWidget(Text(self._theme, "Past notices", "section"))
+        if not self._notices.all:
+            popover.body.addWidget(Text(self._theme, "Nothing yet.", "body", "text3"))
+        for notice in self._notices.all[-12:][::-1]:
+            popover.body.addWidget(notice_row(self._theme, notice))
+        popover.open_under(self.bell, right=True)
+
+    def _mark_bell(self) -> None:
+        self.bell.set_icon("bell", "accent_text")
+
+
+class MenuRow(Button):
+    """A row of a menu with two lines, an icon in its place's colour, and a check for the one in force."""
+
+    def __init__(self, theme: Theme, icon: str, tone: str, title: str, note: str, checked: bool) -> None:
+        super().__init__(theme, kind="menurow")
+        self._parts = (icon, tone, title, note, checked)
+        self.setAccessibleName(f"{title}, {note}{', in force' if checked else ''}")
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        icon, tone, title, note, checked = self._parts
+        painter = QPainter(self)
+        box = self.rect()
+        paint_icon(painter, self._theme, icon, tone, box.adjusted(12, 16, 28 - box.width(), -16))
+        paint_text(painter, self._theme, box.adjusted(42, 5, -40, -24), title, "row")
+        paint_text(painter, self._theme, box.adjusted(42, 24, -40, -5), note, "caption", "text3")
+        if checked:
+            paint_icon(painter, self._theme, "check", "text", box.adjusted(box.width() - 30, 16, -14, -16))

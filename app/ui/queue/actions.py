@@ -1,0 +1,291 @@
+"""What can be done with jobs and files from the window. Each starts a task that the window owns."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog, QWidget
+
+from ...desk import Desk
+from ...errors import BadInput, NeedsSetup
+from ...jobs.cards import log_lines
+from ...jobs.model import Job, JobSpec
+from ...jobs.report import diagnostics
+from ...jobs.states import State
+from ...jobs.targets import is_remote
+from ...jobs.words import target_name
+from ...settings import Settings
+from ...workflows.collect import Collected, Dropped, Refused, collect
+from ..desktop import copy_text, open_path
+from ..frame.notices import Notice, Notices
+from ..frame.state import WindowState
+from ..loop import shown
+from ..tasks import TaskScope
+from ..theme import Theme
+from ..widgets.floating import Question
+from .model import JobModel
+
+_ASK_ABOVE = 20
+_REFUSED_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the actions need of the window: whose child a question is, and where the user is looking."""
+
+    window: Callable[[], QWidget]
+    select: Callable[[str], None]
+    settings: Callable[[], Settings]
+    target: Callable[[], str]
+    other_target: Callable[[str], str | None]
+
+
+class Actions:
+    """Runs, cancels, repeats, removes and copies. Every method returns at once."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        desk: Desk,
+        model: JobModel,
+        notices: Notices,
+        state: WindowState,
+        scope: TaskScope,
+        around: Surroundings,
+    ) -> None:
+        self._theme, self._desk, self._model, self._notices = theme, desk, model, notices
+        self._state, self._scope, self._around = state, scope, around
+
+    def run_files(self, paths: Sequence[Path]) -> None:
+        """Queue the workflows in files and folders on the target in force."""
+        self._scope.start(self._run_files(list(paths)), "run-files")
+
+    def choose_files(self) -> None:
+        """Ask for files, then queue them."""
+        self._scope.start(self._choose_files(), "choose-files")
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        self._scope.start(self._cancel(self._known(ids)), "cancel")
+
+    def retry(self, ids: Sequence[str]) -> None:
+        """Run ended jobs again; send those again that wait for the user's word."""
+        self._scope.start(self._retry(self._known(ids)), "retry")
+
+    def run_on_other(self, ids: Sequence[str]) -> None:
+        """Run jobs again on the other target."""
+        self._scope.start(self._run_on_other(self._known(ids)), "run-on-other")
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take ended jobs off the list; their files stay."""
+        self._scope.start(self._remove(self._known(ids)), "remove")
+
+    def cancel_or_remove(self, ids: Sequence[str]) -> None:
+        """What the delete key means: cancel what is active, else remove."""
+        jobs = self._known(ids)
+        active = [job.id for job in jobs if not job.is_final]
+        (self.cancel if active else self.remove)(active or [job.id for job in jobs])
+
+    def open_outputs(self, job_id: str) -> None:
+        """Open the folder of a job's results; the only result itself when it is no picture."""
+        for job in self._known([job_id]):
+            folder = Path(job.outputs[0].path).parent if job.outputs else Path(job.output_dir)
+            self._scope.start(self._open(folder), "open")
+
+    def reveal(self, path: str) -> None:
+        self._scope.start(self._open(Path(path).parent), "open")
+
+    def open_file(self, path: str) -> None:
+        """Open a result with the desktop's program for it."""
+        self._scope.start(self._open(Path(path)), "open")
+
+    def copy_diagnostics(self, job_id: str, done: Callable[[], None] = lambda: None) -> None:
+        self._scope.start(self._copy_diagnostics(job_id, done), "copy-diagnostics")
+
+    def copy_log(self, job_id: str) -> None:
+        for job in self._known([job_id]):
+            copy_text("\n".join(log_lines(job)))
+
+    def copy_id(self, job_id: str) -> None:
+        copy_text(job_id)
+
+    def copy_workflow(self, job_id: str) -> None:
+        """The API form of its workflow as JSON."""
+        self._scope.start(self._copy_workflow(job_id), "copy-workflow")
+
+    def save_workflow(self, job_id: str) -> None:
+        self._scope.start(self._save_workflow(job_id), "save-workflow")
+
+    def _known(self, ids: Sequence[str]) -> list[Job]:
+        return [self._model.jobs[job_id].job for job_id in ids if job_id in self._model.jobs]
+
+    # Running files.
+
+    async def _choose_files(self) -> None:
+        dialog = QFileDialog(self._around.window(), "Open workflow", self._state.text("open_folder"))
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.setNameFilters(["Workflows (*.json *.png *.webp)", "All files (*)"])
+        accepted = await shown(dialog)
+        paths = [Path(name) for name in dialog.selectedFiles()]
+        dialog.deleteLater()
+        if accepted and paths:
+            self._state.put("open_folder", str(paths[0].parent))
+            await self._run_files(paths)
+
+    async def _run_files(self, paths: list[Path]) -> None:
+        settings, target = self._around.settings(), self._around.target()
+        dirs = [settings.comfyui_dir / "input"] if settings.comfyui_dir is not None else []
+        found = await asyncio.to_thread(collect, paths, input_dirs=dirs)
+        self._tell_refused(found)
+        if not found.workflows or not await self._may_run(target, len(found.workflows)):
+            return
+        last = ""
+        for dropped in found.workflows:
+            last = (await self._desk.submit(_spec(dropped, target, settings))).id
+        if last:
+            self._around.select(last)
+
+    async def _may_run(self, target: str, count: int) -> bool:
+        if not target:
+            raise NeedsSetup("No place to run is chosen.", hint="Choose one at the top left.")
+        asked = self._state.texts("asked_targets")
+        if is_remote(target) and target not in asked:
+            title = f"Run on {target_name(target)}?"
+            text = (
+                "Jobs there cost money while they run. From now on, workflows dropped here go there at once."
+            )
+            if not await self._ask(title, text, "Not now", "Run", destroys=False):
+                return False
+            self._state.put("asked_targets", [*asked, target])
+        if count <= _ASK_ABOVE:
+            return True
+        title = f"Queue {count} workflows on {target_name(target)}?"
+        return await self._ask(
+            title, "They run one after the other.", "Not now", f"Queue {count}", destroys=False
+        )
+
+    def _tell_refused(self, found: Collected) -> None:
+        refused: Sequence[Refused] = found.refused
+        for each in refused[:_REFUSED_SHOWN]:
+            self._notices.tell(
+                Notice(each.title, each.text, "error", details=f"{each.path}\n{each.title}\n{each.text}")
+            )
+        if len(refused) > _REFUSED_SHOWN:
+            more = len(refused) - _REFUSED_SHOWN
+            names = "\n".join(f"{each.path}: {each.title}" for each in refused)
+            self._notices.tell(Notice(f"{more} more files are not workflows", "", "error", details=names))
+
+    # Jobs.
+
+    async def _cancel(self, jobs: list[Job]) -> None:
+        active = [job for job in jobs if not job.is_final]
+        if not active or not await self._may_cancel(active):
+            return
+        for job in active:
+            await self._desk.cancel(job.id)
+
+    async def _may_cancel(self, jobs: list[Job]) -> bool:
+        """Asked only where something is lost: work under way, or several jobs."""
+        running = [job for job in jobs if job.state in (State.RUNNING, State.DOWNLOADING)]
+        waiting = len(jobs) - len(running)
+        if not running and len(jobs) == 1:
+            return True
+        if not running:
+            title, text = f"Cancel {waiting} waiting jobs?", "They have not started, so they cost nothing."
+            return await self._ask(title, text, "Keep jobs", f"Cancel {waiting} jobs")
+        if len(jobs) == 1:
+            paid = "What it has run so far is charged. " if is_remote(jobs[0].target) else ""
+            text = f"{paid}Nothing is saved."
+            return await self._ask("Cancel this running job?", text, "Keep running", "Cancel job")
+        title = f"Cancel {len(jobs)} jobs?"
+        text = f"{len(running)} of them run: nothing of these is saved. {waiting} have not started."
+        return await self._ask(title, text, "Keep jobs", f"Cancel {len(jobs)} jobs")
+
+    async def _retry(self, jobs: list[Job]) -> None:
+        last = ""
+        for job in jobs:
+            if job.is_final or job.is_stuck:
+                last = (await self._desk.retry(job.id)).id
+        if last:
+            self._around.select(last)
+
+    async def _run_on_other(self, jobs: list[Job]) -> None:
+        last = ""
+        for job in jobs:
+            target = self._around.other_target(job.target)
+            if target is None:
+                raise NeedsSetup(
+                    "There is no other place to run.", hint="Set up ComfyUI or RunPod in Settings."
+                )
+            if not await self._may_run(target, 1):
+                return
+            last = (await self._desk.run_again(job.id, target)).id
+        if last:
+            self._around.select(last)
+
+    async def _remove(self, jobs: list[Job]) -> None:
+        ended = [job.id for job in jobs if job.is_final]
+        if len(ended) < len(jobs):
+            raise BadInput("Jobs that are not finished cannot be removed.", hint="Cancel them first.")
+        if not ended:
+            return
+        if len(ended) > 1:
+            title = f"Remove {len(ended)} jobs from the list?"
+            if not await self._ask(
+                title, "Their result files stay where they are.", "Keep", f"Remove {len(ended)} jobs"
+            ):
+                return
+        await self._desk.remove(ended)
+
+    async def _open(self, path: Path) -> None:
+        there = await asyncio.to_thread(path.exists)
+        if not there:
+            raise BadInput(f"{path} is no longer there.", hint="It was moved or deleted.")
+        if not open_path(path):
+            copy_text(str(path))
+            raise NeedsSetup(f"The desktop has no program for {path}.", hint="Its path is on the clipboard.")
+
+    async def _copy_diagnostics(self, job_id: str, done: Callable[[], None]) -> None:
+        for job in self._known([job_id]):
+            moves = await self._desk.store.timeline(job.id)
+            copy_text(await asyncio.to_thread(diagnostics, job, moves))
+            done()
+
+    async def _copy_workflow(self, job_id: str) -> None:
+        spec = await self._desk.store.spec(job_id)
+        copy_text(json.dumps(spec.prompt, indent=2, ensure_ascii=False))
+
+    async def _save_workflow(self, job_id: str) -> None:
+        spec = await self._desk.store.spec(job_id)
+        dialog = QFileDialog(self._around.window(), "Save workflow", self._state.text("open_folder"))
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("json")
+        dialog.selectFile(f"{spec.name}.json")
+        accepted = await shown(dialog)
+        chosen = dialog.selectedFiles()
+        dialog.deleteLater()
+        if accepted and chosen:
+            text = json.dumps(spec.prompt, indent=2, ensure_ascii=False)
+            try:
+                await asyncio.to_thread(Path(chosen[0]).write_text, text, "utf-8")
+            except OSError as error:
+                raise BadInput(f"{chosen[0]} cannot be written: {error.strerror}.") from error
+
+    async def _ask(self, title: str, text: str, safe: str, act: str, *, destroys: bool = True) -> bool:
+        return await Question(
+            self._theme, self._around.window(), title, text, safe, act, destroys=destroys
+        ).ask()
+
+
+def _spec(dropped: Dropped, target: str, settings: Settings) -> JobSpec:
+    return JobSpec(
+        name=dropped.workflow.name,
+        target=target,
+        prompt=dropped.workflow.prompt,
+        output_dir=str(settings.output_dir),
+        files={name: str(path) for name, path in dropped.files.items()},
+        ui_workflow=dropped.workflow.ui,
+    )

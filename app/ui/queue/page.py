@@ -1,0 +1,573 @@
+"""The Queue page: head, drop zone, list or examples, and the inspector beside or above them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+
+from ...desk import Desk
+from ...jobs.model import Job
+from ...jobs.states import State
+from ...workflows.parameters import parameters
+from ..frame.state import WindowState
+from ..tasks import TaskScope
+from ..theme import Theme
+from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_W, MARGIN, PAGE_HEAD_H, SHORT_BELOW_H, WIDE_W
+from ..widgets.basics import Button, Icon, Text, column, frame, row
+from ..widgets.motion import Motion
+from ..widgets.small import Segments
+from .actions import Actions
+from .delegate import Hit, JobDelegate, action_of
+from .examples import EXAMPLES, ExampleCard
+from .inspector import Inspector
+from .model import JobModel
+from .pictures import PictureStore
+from .view import JobList
+from .viewer import Viewer
+from .zone import DropZone
+
+_FILTERS = (("all", "All"), ("active", "Active"), ("failed", "Failed"), ("done", "Done"))
+_NOTHING = {
+    "failed": ("No failed jobs", "Everything in this list went well."),
+    "active": ("Nothing is running", "Jobs appear here while they wait and run."),
+    "done": ("No finished jobs", "Results appear here when jobs are done."),
+}
+_SEARCH_AFTER_MS = 150
+#: The large drop zone and the examples on an empty page, at most so high.
+_ZONE_H, _CARD_H = 328, 218
+_REPAINT_MS = 50
+
+
+class QueuePage(QWidget):
+    """Signals: ``inspector_changed`` when the inspector opens, closes or changes its place."""
+
+    inspector_changed = Signal()
+
+    def __init__(
+        self,
+        theme: Theme,
+        desk: Desk,
+        model: JobModel,
+        pictures: PictureStore,
+        actions: Actions,
+        state: WindowState,
+        scope: TaskScope,
+        motion: Motion,
+    ) -> None:
+        super().__init__()
+        self.setProperty("region", "page")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._theme, self._desk, self._model, self._pictures = theme, desk, model, pictures
+        self._actions, self._state, self._scope, self._motion = actions, state, scope, motion
+        self._narrow = False
+        self._wants_inspector = False
+        self._details_of = ("", "")
+        self.delegate = JobDelegate(theme, pictures, model.place)
+        self.list = JobList(model, self.delegate)
+        self.inspector = Inspector(theme, pictures)
+        self.viewer: Viewer | None = None
+        self._repaint = QTimer(self)
+        self._repaint.setSingleShot(True)
+        self._repaint.setInterval(_REPAINT_MS)
+        self._repaint.timeout.connect(self.list.viewport().update)
+        self._typed = QTimer(self)
+        self._typed.setSingleShot(True)
+        self._typed.setInterval(_SEARCH_AFTER_MS)
+        self._typed.timeout.connect(self._filter)
+        self._build()
+        self._bind()
+        self._show_state()
+
+    # Building.
+
+    def _build(self) -> None:
+        self.left = QWidget()
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self._list_page())
+        self._stack.addWidget(self._empty_page())
+        layout = QVBoxLayout(self.left)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self._head())
+        layout.addWidget(self._stack, 1)
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.setHandleWidth(1)
+        self.splitter.setChildrenCollapsible(False)
+        self.splitter.addWidget(self.left)
+        self.splitter.addWidget(self.inspector)
+        self.splitter.setStretchFactor(0, 1)
+        self.splitter.setStretchFactor(1, 0)
+        self.inspector.hide()
+        whole = QHBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(self.splitter)
+
+    def _head(self) -> QWidget:
+        theme = self._theme
+        self.title, self.count = Text(theme, "Queue", "title"), Text(theme, "", "body", "text3")
+        self.filters = Segments(theme, _FILTERS, "Show")
+        self.filters.choose("all")
+        self.search = QLineEdit()
+        self.search.setPlaceholderText("Search jobs")
+        self.search.setAccessibleName("Search jobs")
+        self.search.setFixedSize(184, 32)
+        self.search.setClearButtonEnabled(True)
+        self.search.addAction(theme.icon("search", "text3"), QLineEdit.ActionPosition.LeadingPosition)
+        self.search_button = Button(theme, kind="icon", icon="search", tip="Search jobs", keys="Ctrl+F")
+        self.search_button.hide()
+        self.more = Button(theme, kind="icon", icon="ellipsis", tip="More")
+        self._normal, self._selected = QWidget(), QWidget()
+        self._normal.setLayout(row(self.filters, self.search, self.search_button, self.more, gap=12))
+        self._chosen = Text(theme, "", "row")
+        cancel = Button(theme, "Cancel", "danger", icon="x")
+        retry = Button(theme, "Retry", icon="rotate-ccw")
+        remove = Button(theme, "Remove", icon="trash-2")
+        cancel.clicked.connect(lambda: self._actions.cancel(self.list.selected_ids()))
+        retry.clicked.connect(lambda: self._actions.retry(self.list.selected_ids()))
+        remove.clicked.connect(lambda: self._actions.remove(self.list.selected_ids()))
+        self._selected.setLayout(row(self._chosen, 8, cancel, retry, remove))
+        self._selected.hide()
+        head = QWidget()
+        head.setFixedHeight(PAGE_HEAD_H)
+        head.setLayout(
+            row(
+                self.title,
+                self.count,
+                None,
+                self._normal,
+                self._selected,
+                gap=12,
+                margins=(MARGIN, 0, MARGIN, 0),
+            )
+        )
+        return head
+
+    def _list_page(self) -> QWidget:
+        theme = self._theme
+        self.zone = DropZone(theme, large=False)
+        box = QWidget()
+        box.setLayout(row(self.zone, margins=(MARGIN, 0, MARGIN, 0)))
+        self._nothing_title, self._nothing_text = Text(theme, "", "section"), Text(theme, "", "body", "text2")
+        show_all = Button(theme, "Show all")
+        show_all.clicked.connect(self.show_all)
+        self._nothing = QWidget()
+        layout = column(None)
+        icon = Icon(theme, "list-filter", "text3", 28)
+        for part, gap in ((icon, 10), (self._nothing_title, 4), (self._nothing_text, 14), (show_all, 0)):
+            layout.addWidget(part, alignment=Qt.AlignmentFlag.AlignHCenter)
+            layout.addSpacing(gap)
+        layout.addStretch(2)
+        self._nothing.setLayout(layout)
+        self._lists = QStackedWidget()
+        self._lists.addWidget(self.list)
+        self._lists.addWidget(self._nothing)
+        page = QWidget()
+        page.setLayout(column(box, 8, self._lists))
+        return page
+
+    def _empty_page(self) -> QWidget:
+        theme = self._theme
+        self.empty_zone = DropZone(theme, large=True)
+        cards = QHBoxLayout()
+        cards.setSpacing(16)
+        for example in EXAMPLES:
+            card = ExampleCard(theme, example)
+            card.run.connect(lambda path: self._actions.run_files([path]))
+            card.setMaximumHeight(_CARD_H)
+            cards.addWidget(card, 1)
+        self.hint = frame("hint")
+        self.hint_text = Text(theme, "", "body", "text")
+        self.hint_button = Button(theme, "", size="small")
+        self.hint.setLayout(
+            row(
+                Icon(theme, "flask-conical", "teal"),
+                self.hint_text,
+                None,
+                self.hint_button,
+                gap=12,
+                margins=(16, 10, 12, 10),
+            )
+        )
+        self.hint.hide()
+        page = QWidget()
+        layout = column(margins=(MARGIN, 0, MARGIN, MARGIN))
+        layout.addWidget(self.empty_zone, 3)
+        self.empty_zone.setMaximumHeight(_ZONE_H)
+        layout.addSpacing(16)
+        layout.addWidget(Text(theme, "Or start from an example", "strong"))
+        layout.addSpacing(10)
+        layout.addLayout(cards, 2)
+        layout.addSpacing(16)
+        layout.addWidget(self.hint)
+        layout.addStretch(0)
+        page.setLayout(layout)
+        return page
+
+    def _bind(self) -> None:
+        actions, model = self._actions, self._model
+        for zone in (self.zone, self.empty_zone):
+            zone.open_wanted.connect(actions.choose_files)
+        self.filters.chosen.connect(self._filter)
+        self.search.textChanged.connect(self._typed.start)
+        self.search.installEventFilter(self)
+        self.search_button.clicked.connect(self.open_search)
+        self.more.clicked.connect(self._open_more)
+        self.list.hit.connect(self._hit)
+        self.list.current_changed.connect(self._current_changed)
+        self.list.selectionModel().selectionChanged.connect(self._selection_changed)
+        self.list.customContextMenuRequested.connect(self._context_menu)
+        self.list.doubleClicked.connect(lambda _: self.open_inspector())
+        self.inspector.closed.connect(self.close_inspector)
+        self.inspector.acted.connect(self._act)
+        self.inspector.viewed.connect(self.open_viewer)
+        model.counted.connect(self._show_state)
+        model.dataChanged.connect(self._data_changed)
+        model.modelReset.connect(self._show_state)
+        self._pictures.arrived.connect(lambda _: self._repaint.start())
+        self._motion.ticked.connect(self._repaint_moving)
+        self.splitter.splitterMoved.connect(lambda *_: self.inspector_changed.emit())
+        self._theme.changed.connect(self.list.viewport().update)
+        self._add_keys()
+
+    def _add_keys(self) -> None:
+        """Single letters work only when the list has the focus."""
+        ids = self.list.selected_ids
+        for keys, act in (
+            ("Return", self.open_inspector),
+            ("Enter", self.open_inspector),
+            ("Space", lambda: self.open_viewer(0)),
+            ("Delete", lambda: self._actions.cancel_or_remove(ids())),
+            ("R", lambda: self._actions.retry(ids())),
+            ("Shift+R", lambda: self._actions.run_on_other(ids())),
+            ("Ctrl+C", lambda: self._copy(ids())),
+            ("Ctrl+Shift+C", self._copy_parameters),
+            ("/", self.open_search),
+            ("Menu", lambda: self._context_menu(self.list.visualRect(self.list.currentIndex()).center())),
+        ):
+            made = QShortcut(QKeySequence(keys), self.list)
+            made.setContext(Qt.ShortcutContext.WidgetShortcut)
+            made.activated.connect(act)
+
+    # What the window calls.
+
+    def select(self, job_id: str) -> None:
+        """Show a job: select it, open its inspector."""
+        if self.isHidden() or not self._model.index_of(job_id).isValid():
+            self._pending = job_id
+            return
+        self._pending = ""
+        self.list.select(job_id)
+        if not self._narrow:
+            self.open_inspector()
+
+    _pending = ""
+
+    def open_search(self) -> None:
+        self.search.show()
+        self.search_button.hide()
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.search.selectAll()
+
+    def show_all(self) -> None:
+        """Take away filter and search."""
+        self.filters.choose("all")
+        self.search.clear()
+        self._filter()
+
+    def escape(self) -> bool:
+        """Close or clear one thing; False when there was nothing."""
+        if self._narrow and self.inspector.isVisible():
+            self.close_inspector()
+        elif self.search.text():
+            self.search.clear()
+        elif self.list.selected_ids():
+            self.list.clearSelection()
+            self.close_inspector()
+        else:
+            return False
+        return True
+
+    def open_inspector(self) -> None:
+        entry = self._model.jobs.get(self.list.current_id())
+        if entry is None:
+            return
+        self._wants_inspector = True
+        self.inspector.show_entry(entry)
+        if self.inspector.isHidden():
+            self.inspector.show()
+            self._place_inspector()
+        self._read_details()
+        self.inspector_changed.emit()
+
+    def close_inspector(self) -> None:
+        had_focus = self.inspector.isAncestorOf(self.focusWidget()) if self.focusWidget() else False
+        self._wants_inspector = False
+        self.inspector.hide()
+        if had_focus or self._narrow:
+            self.list.setFocus(Qt.FocusReason.OtherFocusReason)
+        self.inspector_changed.emit()
+
+    def open_viewer(self, number: int) -> None:
+        """Results at full size; the live preview of one that runs."""
+        entry = self._model.jobs.get(self.list.current_id())
+        if entry is None or self.viewer is None:
+            return
+        paths = [output.path for output in entry.job.outputs] if entry.job.state is State.DONE else []
+        preview = self._pictures.preview(entry.job.id)
+        if paths:
+            self.viewer.open_results(paths, number)
+            if not self.viewer.isVisible():
+                self._actions.open_file(paths[min(number, len(paths) - 1)])
+        elif preview is not None:
+            self.viewer.show_preview(preview, entry.job.name)
+
+    def show_drag(self, text: str, *, good: bool) -> None:
+        self.zone.show_drag(text, good=good)
+        self.empty_zone.show_drag(text, good=good)
+
+    def right_edge(self) -> int:
+        """How much of the right the inspector takes."""
+        return self.inspector.width() if self.inspector.isVisible() else 0
+
+    def save_state(self) -> None:
+        self._state.put("queue_splitter", self.splitter.saveState())
+
+    def restore_state(self) -> None:
+        kept = self._state.bytes("queue_splitter")
+        if not kept.isEmpty():
+            self.splitter.restoreState(kept)
+
+    def show_hint(self, text: str, button: str, act: Callable[[], None]) -> None:
+        """A note below the examples, as that the pictures are the demo engine's. An empty text: none."""
+        self.hint.setVisible(bool(text))
+        self.hint_text.setText(text)
+        self.hint_button.set_label(button)
+        self.hint_button.disconnect(self)
+        self.hint_button.clicked.connect(act)
+
+    # What happens.
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.inspector.set_short(short=self.window().height() < SHORT_BELOW_H)
+        narrow = self.window().width() < FOLD_BELOW_W
+        self.delegate.tiles = 4 if self.window().width() >= WIDE_W else 2
+        if narrow != self._narrow:
+            self._narrow = narrow
+            self.search.setVisible(not narrow or bool(self.search.text()))
+            self.search_button.setVisible(not self.search.isVisibleTo(self))
+            self._place_inspector()
+        elif narrow:
+            self._place_inspector()
+        self._show_count()
+
+    def _place_inspector(self) -> None:
+        """Beside the list; in a narrow window above it, at the right."""
+        inspector = self.inspector
+        if self._narrow:
+            if inspector.parentWidget() is not self:
+                shown = inspector.isVisibleTo(self)
+                inspector.setParent(self)
+                inspector.setVisible(shown)
+            width = min(INSPECTOR_W, self.width())
+            inspector.setGeometry(self.width() - width, 0, width, self.height())
+            inspector.raise_()
+        elif self.splitter.indexOf(inspector) < 0:
+            shown = inspector.isVisibleTo(self)
+            self.splitter.addWidget(inspector)
+            inspector.setVisible(shown)
+        if not self._narrow and inspector.isVisible() and self.splitter.sizes()[1] < INSPECTOR_W:
+            self.splitter.setSizes([self.width() - INSPECTOR_W - 1, INSPECTOR_W])
+        self.inspector_changed.emit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.search and event.type() == QEvent.Type.FocusOut and self._narrow:
+            empty = not self.search.text()
+            self.search.setVisible(not empty)
+            self.search_button.setVisible(empty)
+        return False
+
+    def _filter(self) -> None:
+        self._model.show_only(self.filters.key(), self.search.text())  # type: ignore[arg-type]
+        self._show_state()
+
+    def _show_state(self, *_: object) -> None:
+        known = bool(self._model.jobs)
+        self._stack.setCurrentIndex(0 if known else 1)
+        self._normal.setVisible(known and not self._selected.isVisibleTo(self))
+        empty = known and self._model.rowCount() == 0
+        self._lists.setCurrentIndex(1 if empty else 0)
+        if empty:
+            title, text = _NOTHING.get(self.filters.key(), ("", ""))
+            if self.search.text() or not title:
+                title, text = "No job matches", f"{len(self._model.jobs)} jobs are hidden."
+            self._nothing_title.setText(title)
+            self._nothing_text.setText(text)
+        self._show_count()
+        moving = any(self._model.counts()) and not self._theme.reduced_motion
+        self._motion.want(self, moving)
+        if self._pending:
+            self.select(self._pending)
+
+    def _show_count(self) -> None:
+        runs, waits = self._model.counts()
+        text = "No jobs yet" if not self._model.jobs else f"{runs} running, {waits} waiting"
+        if self._model.jobs and not runs and not waits:
+            text = "Nothing running"
+        self.count.setText(text)
+        self.count.setVisible(not self._narrow)
+
+    def _repaint_moving(self) -> None:
+        """Only the rows in sight that show something turning or travelling."""
+        for entry in self.list.visible_entries():
+            if not entry.job.is_final:
+                self.list.update(self._model.index_of(entry.job.id))
+        if self.inspector.isVisible() and self.inspector.job_id:
+            self.inspector._pill.update()
+
+    def _data_changed(self, first: object, last: object) -> None:
+        entry = self._model.jobs.get(self.inspector.job_id)
+        if entry is not None and self.inspector.isVisible():
+            self.inspector.show_entry(entry)
+            if self._details_of != (entry.job.id, entry.job.state):
+                self._read_details()
+
+    def _current_changed(self, job_id: str) -> None:
+        entry = self._model.jobs.get(job_id)
+        if entry is not None and self._wants_inspector and self.inspector.job_id != job_id:
+            self.inspector.show_entry(entry)
+            self._read_details()
+
+    def _selection_changed(self) -> None:
+        chosen = len(self.list.selected_ids())
+        self._selected.setVisible(chosen > 1)
+        self._normal.setVisible(chosen <= 1 and bool(self._model.jobs))
+        self._chosen.setText(f"{chosen} selected")
+        if chosen == 1 and not self._narrow:
+            self.open_inspector()
+
+    def _read_details(self) -> None:
+        entry = self._model.jobs.get(self.inspector.job_id)
+        if entry is not None:
+            fresh = self._details_of[0] != entry.job.id
+            self._details_of = (entry.job.id, entry.job.state)
+            self._scope.start(self._details(entry.job, fresh=fresh), "details")
+
+    async def _details(self, job: Job, *, fresh: bool) -> None:
+        moves = await self._desk.store.timeline(job.id)
+        shown = None
+        if fresh:
+            spec = await self._desk.store.spec(job.id)
+            shown = parameters(spec.prompt)
+        self.inspector.show_details(job.id, moves, shown)
+
+    # Controls.
+
+    def _hit(self, job_id: str, hit: Hit, where: QPoint) -> None:
+        entry = self._model.jobs.get(job_id)
+        if entry is None:
+            return
+        if hit is Hit.MENU:
+            ids = self.list.selected_ids()
+            self._open_menu(ids if job_id in ids else [job_id], where)
+            return
+        match action_of(entry.job)[1]:
+            case "Cancel":
+                self._actions.cancel([job_id])
+            case "Retry":
+                self._actions.retry([job_id])
+            case _:
+                self._actions.open_outputs(job_id)
+
+    def _act(self, action: str, job_id: str) -> None:
+        actions = self._actions
+        match action:
+            case "cancel":
+                actions.cancel([job_id])
+            case "retry" | "run_again":
+                actions.retry([job_id])
+            case "remove":
+                actions.remove([job_id])
+            case "open_outputs":
+                actions.open_outputs(job_id)
+            case "copy_diagnostics":
+                actions.copy_diagnostics(job_id, self.inspector.show_copied)
+            case "copy_log":
+                actions.copy_log(job_id)
+            case "save_workflow":
+                actions.save_workflow(job_id)
+
+    def _context_menu(self, point: QPoint) -> None:
+        index = self.list.indexAt(point)
+        entry = self._model.entry(index)
+        if entry is not None:
+            self._open_menu(
+                self.list.selected_ids() or [entry.job.id], self.list.viewport().mapToGlobal(point)
+            )
+
+    def _open_menu(self, ids: Sequence[str], where: QPoint) -> None:
+        menu = self.menu_for(ids)
+        menu.popup(where)
+
+    def menu_for(self, ids: Sequence[str]) -> QMenu:
+        """The menu of one or several jobs."""
+        actions = self._actions
+        jobs = [self._model.jobs[job_id].job for job_id in ids if job_id in self._model.jobs]
+        active, ended = any(not job.is_final for job in jobs), any(job.is_final for job in jobs)
+        one = ids[0] if len(ids) == 1 else ""
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        entries: list[tuple[str, str, Callable[[], None], bool]] = [
+            ("Open outputs", "", lambda: actions.open_outputs(one), bool(one and jobs[0].outputs)),
+            ("Cancel", "Del", lambda: actions.cancel(ids), active),
+            ("Run again", "R", lambda: actions.retry(ids), ended),
+            ("Run again on the other target", "Shift+R", lambda: actions.run_on_other(ids), ended),
+            ("", "", lambda: None, True),
+            ("Copy workflow", "", lambda: actions.copy_workflow(one), bool(one)),
+            ("Save workflow…", "", lambda: actions.save_workflow(one), bool(one)),
+            ("Copy job id", "", lambda: actions.copy_id(one), bool(one)),
+            ("Copy diagnostics", "", lambda: actions.copy_diagnostics(one), bool(one)),
+            ("", "", lambda: None, True),
+            ("Remove from list", "Del", lambda: actions.remove(ids), ended and not active),
+        ]
+        for text, keys, act, possible in entries:
+            if not text:
+                menu.addSeparator()
+                continue
+            made = menu.addAction(f"{text}\t{keys}" if keys else text)
+            made.triggered.connect(lambda _=False, act=act: act())
+            made.setEnabled(possible)
+        return menu
+
+    def _open_more(self) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        entries = list(self._model.jobs.values())
+        failed = [e.job.id for e in entries if e.job.state in (State.FAILED, State.TIMED_OUT)]
+        waiting = [e.job.id for e in entries if not e.job.is_final and e.job.state is not State.RUNNING]
+        ended = [e.job.id for e in entries if e.job.is_final]
+        for text, act, possible in (
+            ("Open workflow…\tCtrl+O", self._actions.choose_files, True),
+            ("Select all\tCtrl+A", self.list.selectAll, True),
+            (f"Retry {len(failed)} failed jobs", lambda: self._actions.retry(failed), bool(failed)),
+            (f"Cancel {len(waiting)} waiting jobs", lambda: self._actions.cancel(waiting), bool(waiting)),
+            (
+                f"Remove {len(ended)} finished jobs from the list",
+                lambda: self._actions.remove(ended),
+                bool(ended),
+            ),
+        ):
+            made = menu.addAction(text)
+            made.triggered.connect(lambda _=False, act=act: act())
+            made.setEnabled(possible)
+        menu.popup(self.more.mapToGlobal(QPoint(0, self.more.height() + 4)))
+
+    def _copy(self, ids: Sequence[str]) -> None:
+        if len(ids) == 1:
+            self._actions.copy_diagnostics(ids[0])
+
+    def _copy_parameters(self) -> None:
+        self.inspector._parameters.copy()

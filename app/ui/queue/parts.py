@@ -1,0 +1,181 @@
+"""Parts of the inspector: the error card, the files there are, parameters, log and traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QGuiApplication, QTextOption
+from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QVBoxLayout, QWidget
+
+from ...jobs.cards import ErrorCard
+from ...workflows.parameters import Parameter
+from ..theme import Theme
+from ..widgets.basics import Button, Elided, Icon, Text, clear, column, frame, row
+from ..widgets.small import PillLabel
+
+_LINES_SHOWN, _FILES_SHOWN = 4, 8
+_LABEL_W = 76
+
+
+class ErrorBox(QFrame):
+    """What went wrong: title, sentences, the place, what to do.
+
+    Signals:
+        retried: the user wants to run it again.
+    """
+
+    retried = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.setProperty("kind", "error")
+        self._title = Text(theme, "", "section")
+        self._text, self._place = Text(theme, "", "body"), Text(theme, "", "caption", "text2")
+        self._hint = Text(theme, "", "caption", "text2")
+        for label in (self._title, self._text, self._place, self._hint):
+            label.setWordWrap(True)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.retry = Button(theme, "Retry", icon="rotate-ccw")
+        self.retry.clicked.connect(self.retried)
+        head = row(Icon(theme, "circle-alert", "red"), gap=10)
+        head.addWidget(self._title, 1)
+        inner = column(margins=(16, 16, 16, 16), gap=8)
+        inner.addLayout(head)
+        for label in (self._text, self._place, self._hint):
+            inner.addWidget(label)
+        inner.addSpacing(4)
+        inner.addLayout(row(self.retry, None))
+        self.setLayout(inner)
+
+    def show_error(self, card: ErrorCard, retry: str) -> None:
+        self._title.setText(card.title)
+        for label, text in ((self._text, card.text), (self._place, card.place), (self._hint, card.hint)):
+            label.setText(text)
+            label.setVisible(bool(text))
+        self.retry.set_label(retry)
+        self.setAccessibleName(f"{card.title}. {card.text}")
+
+
+class FileList(QWidget):
+    """The files that are there instead of one that is missing; the closest is marked."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._head, self._count = (
+            Text(theme, "", "caption_strong", "text2"),
+            Text(theme, "", "caption", "text3"),
+        )
+        self._box = frame("card")
+        self._lines = QVBoxLayout(self._box)
+        self._lines.setContentsMargins(12, 10, 12, 10)
+        self._lines.setSpacing(4)
+        layout = column(gap=8)
+        layout.addLayout(row(self._head, None, self._count))
+        layout.addWidget(self._box)
+        self.setLayout(layout)
+
+    def show_files(self, kind: str, names: Sequence[str], closest: str | None) -> None:
+        clear(self._lines)
+        self._head.setText(f"Available in {kind}")
+        self._count.setText(f"{len(names)} {'file' if len(names) == 1 else 'files'}")
+        first = [name for name in names if name == closest]
+        shown = [*first, *(name for name in names if name != closest)][:_FILES_SHOWN]
+        for name in shown:
+            line = QWidget()
+            label = Elided(self._theme, name, "mono")
+            parts = row(Icon(self._theme, "box", "text3", 14), gap=8)
+            parts.addWidget(label, 1)
+            if name == closest:
+                parts.addWidget(PillLabel(self._theme, "closest", "violet"))
+            line.setLayout(parts)
+            self._lines.addWidget(line)
+        if not shown:
+            self._lines.addWidget(Text(self._theme, "None", "caption", "text3"))
+
+
+class Parameters(QWidget):
+    """Label and value, every value selectable, with a button that copies all."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._values: Sequence[Parameter] = ()
+        self._grid_box = QWidget()
+        self._copy = Button(theme, "Copy all", "ghost", icon="copy", size="small")
+        self._copy.clicked.connect(self.copy)
+        layout = column(gap=8)
+        layout.addLayout(row(Text(theme, "Parameters", "caption_strong", "text2"), None, self._copy))
+        layout.addWidget(self._grid_box)
+        self._layout = layout
+        self.setLayout(layout)
+
+    def show_parameters(self, values: Sequence[Parameter]) -> None:
+        self._values = values
+        self.setVisible(bool(values))
+        box = QWidget()
+        grid = QGridLayout(box)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(5)
+        for number, each in enumerate(values):
+            label = Text(self._theme, each.label, "caption", "text3")
+            label.setFixedWidth(_LABEL_W)
+            grid.addWidget(label, number, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(_Value(self._theme, each), number, 1)
+        self._layout.replaceWidget(self._grid_box, box)
+        self._grid_box.hide()
+        self._grid_box.deleteLater()
+        self._grid_box = box
+
+    def as_text(self) -> str:
+        return "\n".join(f"{each.label}: {each.value}" for each in self._values)
+
+    def copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.as_text())
+
+
+class _Value(QWidget):
+    """A value of up to four lines, then "Show all"."""
+
+    def __init__(self, theme: Theme, parameter: Parameter) -> None:
+        super().__init__()
+        text = Text(theme, parameter.value, "body")
+        text.setWordWrap(True)
+        text.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        text.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        layout = column(text, gap=2)
+        if len(parameter.value) > 180 or parameter.value.count("\n") >= _LINES_SHOWN:
+            text.setMaximumHeight(_LINES_SHOWN * 20)
+            more = Button(theme, "Show all", "link", size="small")
+            more.clicked.connect(lambda: text.setMaximumHeight(16_777_215))
+            more.clicked.connect(more.hide)
+            layout.addWidget(more)
+        self.setLayout(layout)
+
+
+class LogText(QPlainTextEdit):
+    """Lines of a log or a traceback, to read, select and copy."""
+
+    def __init__(self, theme: Theme, name: str) -> None:
+        super().__init__()
+        self._theme = theme
+        self.setProperty("kind", "log")
+        self.setReadOnly(True)
+        self.setUndoRedoEnabled(False)
+        self.setAccessibleName(name)
+        self.setTabChangesFocus(True)
+        self.setMinimumHeight(220)
+        self.set_wrapped(wrapped=True)
+        self._restyle()
+        theme.changed.connect(self._restyle)
+
+    def set_wrapped(self, *, wrapped: bool) -> None:
+        mode = QTextOption.WrapMode
+        self.setWordWrapMode(mode.WrapAtWordBoundaryOrAnywhere if wrapped else mode.NoWrap)
+
+    def _restyle(self) -> None:
+        self.setFont(self._theme.font("mono"))

@@ -1,0 +1,103 @@
+"""The texts behind a sampler's conditioning."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import Literal
+
+from .graph import Graph, Link
+
+Side = Literal["positive", "negative"]
+
+_MAX_HOPS, _MAX_LENGTH = 20, 20_000
+#: Inputs of text encoders, in the order in which they are shown.
+_TEXTS = (
+    "text", "prompt", "user_prompt", "text_g", "text_l", "clip_g", "clip_l", "t5xxl", "llama", "bert",
+    "mt5xl", "tags", "lyrics",
+)  # fmt: skip
+_CONDITIONING = re.compile(r"cond|positive|negative", re.IGNORECASE)
+#: What these make is not what their text says.
+_SILENT = frozenset({"ConditioningZeroOut"})
+#: Nodes that only hold or join texts. What a language model writes cannot be told.
+_HOLDS_TEXT = re.compile(r"string|text|primitive|prompt|multiline|show|reroute", re.IGNORECASE)
+_HELD = ("value", "string", "text", "prompt", "string_a", "string_b", "text_a", "text_b", "text1", "text2")
+
+
+def texts(graph: Graph, sampler: str, side: Side) -> str:
+    """All texts of one side, each once, a line each; empty when there are none.
+
+    Args:
+        sampler: the node that takes the conditioning: a sampler or its guider.
+    """
+    return "\n".join(_Conditioning(graph).texts(sampler, side))[:_MAX_LENGTH]
+
+
+class _Conditioning:
+    """One walk; each node is looked at once for each side."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._two_sided: dict[str, bool] = {}
+        self._held: dict[str, str] = {}
+
+    def texts(self, sampler: str, side: Side) -> list[str]:
+        keys = ("positive", "conditioning", "cond1", "cond2") if side == "positive" else ("negative",)
+        sources = [link for key in keys if (link := self._graph.link(sampler, key)) is not None]
+        waiting = deque((link.node, self._side_of(link, side)) for link in sources)
+        found: dict[str, None] = {}
+        seen: set[tuple[str, Side]] = set()
+        while waiting and sum(map(len, found)) < _MAX_LENGTH:
+            place = waiting.popleft()
+            if place in seen or self._graph.kind(place[0]) in _SILENT:
+                continue
+            seen.add(place)
+            found |= dict.fromkeys(self._own_texts(place[0]))
+            waiting.extend(self._behind(*place))
+        return list(found)
+
+    def _behind(self, node: str, side: Side) -> Iterator[tuple[str, Side]]:
+        other = "negative" if side == "positive" else "positive"
+        for key, link in self._graph.links(node):
+            if _CONDITIONING.search(key) and not key.startswith(other):
+                yield link.node, self._side_of(link, side)
+
+    def _side_of(self, link: Link, side: Side) -> Side:
+        """Nodes that hand on both sides have the positive one first."""
+        node = link.node
+        if node not in self._two_sided:
+            keys = [key for key, _ in self._graph.links(node)]
+            starts = ("positive", "negative")
+            self._two_sided[node] = all(any(key.startswith(start) for key in keys) for start in starts)
+        if not self._two_sided[node] or link.slot > 1:
+            return side
+        return "positive" if link.slot == 0 else "negative"
+
+    def _own_texts(self, node: str) -> Iterator[str]:
+        graph = self._graph
+        if graph.link(node, "clip") is None and "textencode" not in graph.kind(node).casefold():
+            return
+        for key in _TEXTS:
+            text = self._text(node, key, _MAX_HOPS).strip()
+            if text:
+                yield text
+
+    def _text(self, node: str, key: str, hops: int) -> str:
+        """A text input, written out or joined from nodes that hold texts."""
+        graph, link = self._graph, self._graph.link(node, key)
+        if link is None:
+            return (graph.text(node, key) or "")[:_MAX_LENGTH]
+        if link.node not in self._held:
+            self._held[link.node] = ""  # what a cycle finds
+            if hops and _HOLDS_TEXT.search(graph.kind(link.node)):
+                self._held[link.node] = self._joined(link.node, hops - 1)
+        return self._held[link.node]
+
+    def _joined(self, node: str, hops: int) -> str:
+        inputs = self._graph.inputs(node)
+        parts = [self._text(node, key, hops) for key in _HELD if key in inputs]
+        between = inputs.get("delimiter")
+        return (between if isinstance(between, str) else " ").join(part for part in parts if part)[
+            :_MAX_LENGTH
+        ]

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from .jobs.control import ControlClient, RunnerGone, RunnerLock
+from .jobs.control_client import ControlClient, RunnerGone
 from .jobs.model import Job, JobEvent, JobSpec, new_job_id
-from .jobs.runner import Runner
 from .jobs.states import REMOTE
 from .jobs.store import JobStore
 from .jobs.targets import is_remote
-from .services import Services, become_runner
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .jobs.control import RunnerLock
+    from .jobs.runner import Runner
+    from .services import Services
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +108,10 @@ class Desk:
         Raises:
             BadInput: when the data folder cannot be used. A mistake of ours in the runner is raised too.
         """
+        # In a thread: this brings servers and clients with it, and the window is in sight already.
+        services = await asyncio.to_thread(importlib.import_module, "app.services")
         while True:
-            became = await become_runner(self._settings, on_window=self._on_window)
+            became = await services.become_runner(self._settings, on_window=self._on_window)
             if self._closed:
                 if became is not None:
                     await self._end(*became)

@@ -7,15 +7,21 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import BadInput, NeedsSetup
-from .jobs.control import ControlClient, RunnerGone
 from .settings import RedactingFilter, Settings
+
+if TYPE_CHECKING:
+    from .panel import Panel
 
 log = logging.getLogger(__name__)
 _LOG_BYTES = 2_000_000
+#: However it goes, the program has ended so many seconds after its window was closed.
+_END_S = 10.0
 
 
 def open_window(files: Sequence[Path], settings: Settings) -> int:
@@ -31,7 +37,7 @@ def open_window(files: Sequence[Path], settings: Settings) -> int:
         raise BadInput(
             f"{missing[0].name} is neither a command nor a file here.", hint="`--help` shows the commands."
         )
-    if asyncio.run(_handed_over(paths, settings)):
+    if (settings.data_dir / "control.json").exists() and asyncio.run(_handed_over(paths, settings)):
         return 0
     _check_display()
     log_to_file(settings)
@@ -48,11 +54,11 @@ def open_window(files: Sequence[Path], settings: Settings) -> int:
     app = QApplication([sys.argv[0]])
     theme = Theme(app, settings.appearance, settings.text_size)
     theme.use(reduced_motion=settings.motion == "reduced")
-    panel = Panel(theme, settings)
+    panel = Panel(theme, settings, on_end=_end_whatever_happens)
     return loop.run(app, _stay(panel, paths))
 
 
-async def _stay(panel, paths: Sequence[Path]) -> int:  # type: ignore[no-untyped-def]  # Qt is imported late
+async def _stay(panel: Panel, paths: Sequence[Path]) -> int:
     if sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, panel.end)
@@ -60,7 +66,22 @@ async def _stay(panel, paths: Sequence[Path]) -> int:  # type: ignore[no-untyped
     return 0
 
 
+def _end_whatever_happens() -> None:
+    """From the moment of closing a thread that hangs has ten seconds. All that counts is on disk by then."""
+
+    def end() -> None:
+        log.warning("Closing took longer than %g s; what is left is ended.", _END_S)
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(_END_S, end)
+    timer.daemon = True
+    timer.start()
+
+
 async def _handed_over(paths: list[Path], settings: Settings) -> bool:
+    from .jobs.control_client import ControlClient, RunnerGone
+
     try:
         return await ControlClient(settings.data_dir).open_window(paths)
     except RunnerGone:

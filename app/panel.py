@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 
 from .comfyui.find import describe, find_installations
-from .comfyui.house import ComfyState, ComfyStatus, House
+from .comfyui.status import ComfyState, ComfyStatus
 from .desk import Desk, Outlook
 from .health import EndpointStatus, HealthWatch
 from .jobs.model import JobEvent
 from .jobs.states import State
-from .jobs.targets import DEMO, LOCAL
+from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line, target_name
 from .settings import Settings, from_environment, save_settings
 from .ui.desktop import announce, open_url
@@ -39,6 +40,10 @@ from .ui.welcome.page import WelcomePage
 from .ui.widgets.floating import Question
 from .ui.widgets.motion import Motion
 
+if TYPE_CHECKING:
+    from .comfyui.house import House
+
+_OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
 _SPOKEN = Qt.ItemDataRole.AccessibleTextRole
 _PAGE = 200
 _LOOK_EVERY_S = 3.0
@@ -54,13 +59,21 @@ _ENDPOINT_ROLE = {"amber": "amber", "red": "red"}
 
 
 class Panel:
-    """Everything of one running program. :meth:`run` opens the window and returns when all is closed."""
+    """Everything of one running program. :meth:`run` opens the window and returns when all is closed.
 
-    def __init__(self, theme: Theme, settings: Settings) -> None:
+    Args:
+        on_end: called once, when the end begins.
+    """
+
+    def __init__(
+        self, theme: Theme, settings: Settings, *, on_end: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_end = on_end
         self.settings = settings
         self._theme = theme
         self._ended = asyncio.Event()
         self._asking = False
+        self._counts = (0, 0)
         self._comfy = ComfyStatus(ComfyState.STOPPED, None, None, None, None)
         self._endpoint: EndpointStatus | None = None
         self._finished: list[JobEvent] = []
@@ -84,6 +97,7 @@ class Panel:
         )
         self.actions = Actions(theme, self.desk, self.model, self.notices, self.state, self.scope, around)
         self.window = self._make_window(theme)
+        theme.style()
         self._bind()
         self._show_places()
 
@@ -95,6 +109,8 @@ class Panel:
             self.scope.start(self._find_comfyui(), "find-comfyui")
         window.show()
         try:
+            # In a thread, and before anybody asks for it: the servers and clients come only now.
+            await asyncio.to_thread(importlib.import_module, "app.services")
             await self.desk.open()
             self.scope.start(self.desk.run(), "desk")
             self.scope.start(self.health.run(), "health")
@@ -107,7 +123,9 @@ class Panel:
 
     def end(self) -> None:
         """Begin to end, without a question."""
-        self._ended.set()
+        if not self._ended.is_set():
+            self._ended.set()
+            self._on_end()
 
     # The window.
 
@@ -157,8 +175,14 @@ class Panel:
         )
 
     def _show_counts(self, runs: int, waits: int) -> None:
+        if (runs, waits) == self._counts:
+            return
+        self._counts = (runs, waits)
         self.window.rail.set_count("queue", str(runs + waits) if runs + waits else "")
         self.health.set_busy(busy=bool(runs + waits))
+        if not is_remote(chosen_place(self.settings)):
+            # Our own endpoint may be asked as often as there is news; RunPod has a pace.
+            self.health.look_now()
 
     def _files_dropped(self, paths: list[Path]) -> None:
         self.window.show_page("queue")
@@ -239,9 +263,8 @@ class Panel:
         await asyncio.to_thread(save_settings, self.settings.config_file, values)
         old, self.settings = self.settings, await asyncio.to_thread(Settings.load)
         self.desk.use(self.settings)
-        if (old.comfyui_dir, old.comfyui_python, old.comfyui_url) != (
-            self.settings.comfyui_dir, self.settings.comfyui_python, self.settings.comfyui_url
-        ):  # fmt: skip
+        self.health.use(self.settings)
+        if any(getattr(old, name) != getattr(self.settings, name) for name in _OF_COMFYUI):
             await self.desk.forget_target(LOCAL)
         self._theme.use(
             appearance=self.settings.appearance,
@@ -293,7 +316,7 @@ class Panel:
 
     def _house(self) -> House | None:
         """The owner of this computer's ComfyUI, while this process runs the jobs."""
-        return getattr(self.desk.services, "house", None) if self.desk.services is not None else None
+        return self.desk.services.house if self.desk.services is not None else None
 
     def _show_comfy(self, status: ComfyStatus) -> None:
         strong, dot, link = _CHIP[status.state]
@@ -372,6 +395,7 @@ class Panel:
                     return
         finally:
             self._asking = False
+        self._counts = (0, 0)
         self.end()
 
     async def _close(self) -> None:

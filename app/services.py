@@ -12,10 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from .comfyui import Folders, House, Installation, folders_of
+from .comfyui.house import House
+from .comfyui.installation import Installation
+from .comfyui.locate import Folders, folders_of
 from .endpoint.client import JobClient
 from .endpoint.config import EndpointConfig
-from .endpoint.local import Access, LocalEndpoint
+from .endpoint.local import Access, LocalEndpoint, peek
+from .endpoint.model import Health
 from .errors import BadInput, NeedsSetup, ProcessFailed
 from .jobs.control import ControlServer, RunnerLock
 from .jobs.request import OVERHEAD_MS
@@ -64,6 +67,10 @@ class EndpointTarget:
                 self._client = await self._ensured_client()
                 self._sure_until = time.monotonic() + _SURE_S
             return self._client
+
+    async def peek(self) -> Health | None:
+        """How the endpoint is, when it runs; it is neither started nor kept from ending by that."""
+        return await peek(self._folder, self.name)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -216,7 +223,7 @@ def demo_worker_env(folder: Path) -> dict[str, str]:
     """Workers that own a demo engine each, on any free port, with folders of its own."""
     engine = folder / "engines" / "$RUNPOD_POD_ID"
     return {
-        "COMFYUI_COMMAND": json.dumps([sys.executable, "-m", "app.demo"]),
+        "COMFYUI_COMMAND": json.dumps([sys.executable, "-m", "app.demo", "--preview-method", "auto"]),
         "COMFYUI_PORT": "0",
         "COMFYUI_DIR": str(engine),
     }

@@ -89,6 +89,8 @@ class Settings:
 
 
 def _path(value: Any) -> Path:
+    if not str(value).strip():
+        raise ValueError("an empty text is no path")
     return Path(value).expanduser().absolute()
 
 
@@ -99,7 +101,10 @@ def _text(value: Any) -> str:
 
 
 def _url(value: Any) -> str:
-    return _text(value).rstrip("/")
+    url = _text(value).strip().rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("no address that begins with http:// or https://")
+    return url
 
 
 def _seconds(value: Any) -> float:
@@ -129,7 +134,7 @@ def _words(value: str) -> tuple[str, ...]:
 
 def _one_of(*allowed: Any) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
-        if isinstance(value, bool) or value not in allowed:
+        if not any(type(value) is type(one) and value == one for one in allowed):
             raise ValueError(f"none of {', '.join(map(str, allowed))}")
         return value
 
@@ -188,7 +193,7 @@ def save_settings(path: Path, changes: Mapping[str, Any]) -> None:
         if value is not None:
             kept[key] = _plain(_checked(key, value, path))
     try:
-        write_private(path, yaml.safe_dump(kept, allow_unicode=True, sort_keys=False))
+        write_private(path, _as_yaml(kept))
     except OSError as error:
         raise BadInput(f"The settings file {path} cannot be written: {error.strerror}.") from error
 
@@ -196,6 +201,12 @@ def save_settings(path: Path, changes: Mapping[str, Any]) -> None:
 def from_environment(env: Mapping[str, str] = os.environ) -> frozenset[str]:
     """The names of the settings that the environment decides."""
     return frozenset(key for name, (key, _) in _IN_ENV.items() if env.get(name, "").strip())
+
+
+def _as_yaml(values: dict[str, Any]) -> str:
+    """Readable where it can be: some letters PyYAML writes so that it does not read them again."""
+    text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
+    return text if yaml.safe_load(text) == values else yaml.safe_dump(values, sort_keys=False)
 
 
 def _plain(value: Any) -> Any:

@@ -2,10 +2,3 @@
 
 The one place that owns the process of "This computer"; the worker only attaches to it.
 """
-
-from .house import ComfyState, ComfyStatus, House
-from .installation import Installation
-from .locate import Folders, folders_of
-from .supervisor import Supervisor
-
-__all__ = ["ComfyState", "ComfyStatus", "Folders", "House", "Installation", "Supervisor", "folders_of"]

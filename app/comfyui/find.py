@@ -71,7 +71,7 @@ def _described(folder: Path, ends_at: float) -> Found:
     except NeedsSetup as error:
         problem = error.summary
     except (OSError, ValueError) as error:
-        problem = f"{folder} cannot be read ({type(error).__name__})."
+        return Found(folder, problem=f"{folder} cannot be read ({type(error).__name__}).")
     return Found(
         folder, _version(folder), _custom_nodes(folder), _size(folder / "models", ends_at), python, problem
     )

@@ -46,7 +46,8 @@ class House:
         self._watchers: list[Watcher] = []
         self._ensuring = asyncio.Lock()
         self._stopping = 0
-        self._seen = False
+        #: We have seen it run, or may have started it.
+        self._seen = self._begun = False
         self.in_use = False
         known = url is not None or installation is not None
         self.status = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP, url)
@@ -78,6 +79,7 @@ class House:
                 if url is None:
                     await self._tell_if_crashed(supervisor)
                 self._tell(ComfyStatus(ComfyState.STARTING, url))
+            self._begun = True
             return await self._started(supervisor)
 
     async def stop(self) -> None:
@@ -90,7 +92,7 @@ class House:
             await supervisor.stop()
         finally:
             self._stopping -= 1
-        self._seen = False
+        self._seen = self._begun = False
         self._tell(ComfyStatus(ComfyState.STOPPED))
 
     async def look(self) -> ComfyStatus:
@@ -114,7 +116,7 @@ class House:
     async def close(self) -> None:
         """End what was started or adopted here and is used by no target."""
         await self._leave_former()
-        if self._seen and not self.in_use:
+        if (self._seen or self._begun) and not self.in_use:
             await self.stop()
 
     async def _started(self, supervisor: Supervisor) -> str:
@@ -126,7 +128,7 @@ class House:
             self._tell(ComfyStatus(ComfyState.CRASHED, detail=error.summary))
             raise
         self._seen = True
-        if self.status.state is not ComfyState.RUNNING or self.status.url != url:
+        if self.status.state is not ComfyState.RUNNING or self.status.since != supervisor.born:
             stats = await system_stats(url)
             self._tell(with_stats(ComfyStatus(ComfyState.RUNNING, url, supervisor.born), stats))
         return url

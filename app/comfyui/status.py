@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-import aiohttp
-
 #: How long a look waits for an answer, in seconds.
 _LOOK_S = 2.0
 
@@ -42,6 +40,8 @@ class ComfyStatus:
 
 async def system_stats(url: str) -> Mapping[str, Any] | None:
     """What ComfyUI says of itself; None when it does not answer in time."""
+    import aiohttp  # large, and not needed before the window is in sight
+
     timeout = aiohttp.ClientTimeout(total=_LOOK_S)
     try:
         async with (

@@ -117,7 +117,8 @@ class Supervisor:
         """Start the process and note it. Blocks."""
         installation = self.installation
         words = [str(installation.python), str(installation.folder / "main.py"), "--disable-auto-launch"]
-        words += ["--port", str(_port_of(url)), *installation.args]
+        # Without the option ComfyUI shows no picture while it grows. The user's own comes later and wins.
+        words += ["--preview-method", "auto", "--port", str(_port_of(url)), *installation.args]
         keep = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "HF_HUB_OFFLINE")
         env = clean_environment({"PYTHONUNBUFFERED": "1"}, keep=keep)
         try:

@@ -13,13 +13,8 @@ from typing import Any
 
 from ..errors import ComfyRunPodError
 from ..settings import RedactingFilter, Settings
-from . import endpoint, jobs, run
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]] = {
-    "run": run.run,
-    "jobs": jobs.jobs,
-    "endpoint": endpoint.endpoint,
-}
+Command = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 
 
 def dispatch(arguments: argparse.Namespace) -> int:
@@ -28,16 +23,23 @@ def dispatch(arguments: argparse.Namespace) -> int:
         settings = Settings.load()
         _set_up_logging(settings, verbose=arguments.verbose)
         if arguments.command is None:
-            # Only now: without a window nothing of Qt is loaded.
+            # Only here: without a window nothing of Qt is loaded, and with one nothing of the commands.
             from ..main import open_window
 
             return open_window([Path(name) for name in arguments.files], settings)
-        return asyncio.run(_COMMANDS[arguments.command](arguments, settings))
+        return asyncio.run(_command(arguments.command)(arguments, settings))
     except ComfyRunPodError as error:
         _print_problem(error, as_json=bool(getattr(arguments, "json", False)))
         return 2 if error.code == "bad_input" else 1
     except KeyboardInterrupt:
         return 130
+
+
+def _command(name: str) -> Command:
+    from . import endpoint, jobs, run
+
+    commands: dict[str, Command] = {"run": run.run, "jobs": jobs.jobs, "endpoint": endpoint.endpoint}
+    return commands[name]
 
 
 def _set_up_logging(settings: Settings, *, verbose: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from .config import EndpointConfig
+from .config import UNCOUNTED, EndpointConfig
 from .dispatch import Dispatcher
 from .http import Handler, json_object, json_text, read_body, refuse
 from .states import Job
@@ -24,7 +24,7 @@ class ApiRoutes:
 
     Args:
         workers: the workers' counts for a health answer.
-        on_call: told of every request with the right key.
+        on_call: told of every request with the right key, but for those that only look.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class ApiRoutes:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         if not hmac.compare_digest(given.encode("utf-8", "replace"), self._key.encode()):
             refuse(web.HTTPUnauthorized, "the API key is missing or wrong")
-        self._on_call()
+        if UNCOUNTED not in request.headers:
+            self._on_call()
         if request.match_info.get("endpoint", self._config.endpoint_id) != self._config.endpoint_id:
             refuse(web.HTTPNotFound, "there is no such endpoint")
         return await handler(request)

@@ -17,6 +17,8 @@ from ..files import write_private
 _GENERATION = 1
 #: Said by an endpoint that finds another one on its folder.
 ALREADY_RUNS = "Another local endpoint already runs on"
+#: A header of requests that only look: they do not keep an endpoint from ending when it has nothing to do.
+UNCOUNTED = "X-Comfy-Runpod-Look"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import psutil
 from filelock import FileLock, Timeout
 
@@ -18,12 +19,13 @@ from worker.process import clean_environment, start_detached, wait_for_end
 
 from ..errors import ComfyRunPodError, ProcessFailed
 from .client import JobClient
-from .config import ALREADY_RUNS, EndpointConfig
+from .config import ALREADY_RUNS, UNCOUNTED, EndpointConfig
 from .model import Health
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 25.0
 LOOK_AGAIN_S = 0.05
+_STATE_FILE = "endpoint.json"
 log = logging.getLogger(__name__)
 
 
@@ -101,7 +103,7 @@ class LocalEndpoint:
 
     @property
     def _state_file(self) -> Path:
-        return self.config.data_dir / "endpoint.json"
+        return self.config.data_dir / _STATE_FILE
 
     @property
     def _config_file(self) -> Path:
@@ -167,12 +169,7 @@ class LocalEndpoint:
                 return state, None
 
     def _read_state(self) -> _State | None:
-        try:
-            data = json.loads(self._state_file.read_text(encoding="utf-8"))
-            port, pid = int(data["port"]), int(data["pid"])
-            return _State(port, str(data["key"]), pid, str(data["digest"]), data.get("stays") is True)
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        return _state_in(self._state_file)
 
     def _access_to(self, state: _State) -> Access:
         return Access(f"http://127.0.0.1:{state.port}/v2", self.config.endpoint_id, state.key, state.pid)
@@ -184,6 +181,32 @@ class LocalEndpoint:
                 return False
         except Timeout:
             return True
+
+
+async def peek(data_dir: Path, endpoint_id: str) -> Health | None:
+    """The health of the endpoint in that folder; None when it does not run.
+
+    Neither starts it nor counts as a request: one that has nothing to do ends as if nobody had looked.
+    """
+    state = await asyncio.to_thread(_state_in, data_dir / _STATE_FILE)
+    if state is None:
+        return None
+    base_url = f"http://127.0.0.1:{state.port}/v2"
+    async with aiohttp.ClientSession(headers={UNCOUNTED: "1"}) as session:
+        client = JobClient(base_url, endpoint_id, state.key, session=session, timeout_s=5, attempts=1)
+        try:
+            return await client.health()
+        except ComfyRunPodError:
+            return None
+
+
+def _state_in(path: Path) -> _State | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        port, pid = int(data["port"]), int(data["pid"])
+        return _State(port, str(data["key"]), pid, str(data["digest"]), data.get("stays") is True)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _is_busy(health: Health) -> bool:

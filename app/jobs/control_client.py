@@ -6,12 +6,14 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadInput, ComfyRunPodError, Refused, Unreachable
 from .model import Job, JobEvent, JobSpec
+
+if TYPE_CHECKING:
+    # Imported where it is used: it is large, and the window is in sight before it is needed.
+    import aiohttp
 
 TOKEN_HEADER = "X-Comfy-RunPod-Token"
 #: In the place of ids: all jobs.
@@ -80,6 +82,8 @@ class ControlClient:
 
     @asynccontextmanager
     async def _stream(self, ids: str) -> AsyncIterator[AsyncIterator[JobEvent]]:
+        import aiohttp
+
         base, headers = self._where()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
         async with aiohttp.ClientSession(
@@ -94,6 +98,8 @@ class ControlClient:
                 yield events
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        import aiohttp
+
         base, headers = self._where()
         try:
             timeout = aiohttp.ClientTimeout(total=60, sock_connect=5)
@@ -121,6 +127,8 @@ class ControlClient:
 
 
 async def _events_in(response: aiohttp.ClientResponse) -> AsyncGenerator[JobEvent, None]:
+    import aiohttp
+
     try:
         async for line in response.content:
             yield JobEvent.from_json(json.loads(line))

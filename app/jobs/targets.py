@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ..endpoint.client import JobClient
+if TYPE_CHECKING:
+    from ..endpoint.client import JobClient
 
 #: The targets on this computer; every other name is the id of an endpoint on RunPod.
 DEMO: Final = "demo"

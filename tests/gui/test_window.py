@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from app.panel import Panel
 from app.settings import Settings
 from app.ui.theme import Theme
 from app.ui.widgets.floating import Question
-from tests.e2e.conftest import blur_chain, color_workflow, written
+from tests.e2e.conftest import Cli, blur_chain, color_workflow, written
 from tests.gui.harness import drag, drop, files, leave, on_loop, picture, until
 
 EXAMPLES = Path(__file__).parents[2] / "resources" / "workflows"
@@ -27,8 +30,6 @@ EXAMPLES = Path(__file__).parents[2] / "resources" / "workflows"
 @asynccontextmanager
 async def opened(theme: Theme, *paths: Path) -> AsyncIterator[Panel]:
     """A panel whose window is open and whose jobs can be run; closed as a user's quit does it."""
-    import asyncio
-
     panel = Panel(theme, Settings.load())
     panel.window.resize(1440, 900)
     running = asyncio.create_task(panel.run(list(paths)), name="panel-under-test")
@@ -163,6 +164,31 @@ async def test_closing_says_which_jobs_go_on_and_the_next_start_has_them(theme: 
     async with opened(theme) as panel:
         await until(lambda: any(job.state is State.DONE for job in jobs_of(panel)), 60)
         assert len(jobs_of(panel)) == 1
+
+
+@on_loop
+async def test_after_a_kill_the_next_start_finds_the_job_and_its_picture(theme: Theme, home: Path) -> None:
+    slow = written(home / "slow.json", blur_chain(40, 900))
+    program = Cli(home / "data", {"QT_QPA_PLATFORM": os.environ["QT_QPA_PLATFORM"]})
+    killed = program.start(slow)
+    store = home / "data" / "jobs.sqlite"
+    await until(lambda: _states(store) == ["running"], 60)
+    killed.kill()
+    killed.communicate()
+    async with opened(theme) as panel:
+        job = (await until(lambda: [job for job in jobs_of(panel) if job.state is State.DONE], 60))[0]
+        assert Path(job.outputs[0].path).is_file()
+        assert len(jobs_of(panel)) == 1
+        await until(lambda: panel.pictures.thumbnail(job.outputs[0].path) is not None)
+
+
+def _states(store: Path) -> list[str]:
+    """What is on disk, read beside whoever writes it."""
+    try:
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+            return [state for (state,) in db.execute("SELECT state FROM jobs ORDER BY seq")]
+    except sqlite3.Error:
+        return []
 
 
 @on_loop

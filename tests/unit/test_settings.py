@@ -7,13 +7,19 @@ import dataclasses
 import io
 import json
 import logging
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as checked
+from hypothesis import strategies as st
 
 from app.errors import BadInput
-from app.settings import RUNPOD_JOB_API, RedactingFilter, Secret, Settings
+from app.settings import RUNPOD_JOB_API, RedactingFilter, Secret, Settings, from_environment, save_settings
 
 KEY = "rpa_VERYSECRETKEY+0123456789"
 
@@ -112,6 +118,127 @@ def test_a_time_that_cannot_be_is_named(tmp_path: Path, value: str) -> None:
 def test_a_value_of_the_wrong_kind_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(BadInput, match=line.partition(":")[0]):
         load(tmp_path, line)
+
+
+# -- the file, written --------------------------------------------------------------------------------
+
+
+def test_only_what_is_given_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "settings.yaml"
+    path.parent.mkdir()
+    path.write_text("workers: 3\nof_a_newer_version: {a: [1, 2.5]}\ncomfyui_dir: /old\ntarget: demo\n")
+    save_settings(path, {"comfyui_dir": Path("/new"), "target": None, "text_size": 125, "welcomed": True})
+    assert yaml.safe_load(path.read_text()) == {
+        "workers": 3,
+        "of_a_newer_version": {"a": [1, 2.5]},
+        "comfyui_dir": "/new",
+        "text_size": 125,
+        "welcomed": True,
+    }
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in path.parent.iterdir()] == ["settings.yaml"]
+
+
+def test_the_first_setting_makes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "settings.yaml"
+    save_settings(path, {"workers": None})
+    save_settings(path, {"comfyui_args": ["--cpu", "--base-directory", "/my ComfyUI"]})
+    loaded = Settings.load(env={}, config_file=path)
+    assert (loaded.comfyui_args, loaded.config_file) == (("--cpu", "--base-directory", "/my ComfyUI"), path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("workers", 0),
+        ("text_size", 95),
+        ("text_size", "100"),
+        ("text_size", 100.0),
+        ("text_size", True),
+        ("appearance", "blue"),
+        ("motion", 1),
+        ("welcomed", "yes"),
+        ("target", 5),
+        ("comfyui_args", "--cpu"),
+        ("comfyui_args", ["--cpu", 5]),
+        ("comfyui_dir", ""),
+        ("comfyui_dir", 5),
+        ("comfyui_url", "localhost:8188"),
+        ("execution_timeout_s", -1),
+        ("runpod_api_key", KEY),
+        ("no_such_setting", 1),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_and_nothing_is_written(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("workers: 2 # mine\n")
+    with pytest.raises(BadInput, match=key):
+        save_settings(path, {"target": "demo", key: value})
+    assert path.read_text() == "workers: 2 # mine\n"
+
+
+@pytest.mark.parametrize("text", ["a: [", "- list", "text"])
+def test_a_broken_file_is_not_written_over(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"settings\.yaml"):
+        save_settings(path, {"workers": 2})
+    assert path.read_text() == text
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"settings\.yaml"):
+        save_settings(tmp_path / "file" / "settings.yaml", {"workers": 2})
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+FOREIGN = st.dictionaries(
+    st.text().map(lambda text: f"x {text}"),
+    st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5),
+    max_size=3,
+)
+GOOD = st.fixed_dictionaries(
+    {},
+    optional={
+        "output_dir": st.just(Path("/out dir").absolute()),
+        "comfyui_url": st.just("http://host:8188"),
+        "comfyui_args": st.lists(st.text()).map(tuple),
+        "execution_timeout_s": st.floats(0.001, 600_000),
+        "workers": st.integers(1, 10**6),
+        "runpod_endpoint_id": st.text(),
+        "appearance": st.sampled_from(["system", "light", "dark"]),
+        "text_size": st.sampled_from([90, 100, 110, 125]),
+        "motion": st.sampled_from(["system", "reduced"]),
+        "target": st.text(),
+        "welcomed": st.booleans(),
+    },
+)
+
+
+@checked(deadline=None, max_examples=50)
+@given(before=FOREIGN, first=GOOD, then=GOOD)
+def test_what_is_saved_is_loaded(before: dict[str, Any], first: dict[str, Any], then: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "settings.yaml")
+        path.write_text(yaml.safe_dump(before), encoding="utf-8")
+        save_settings(path, first)
+        save_settings(path, then)
+        loaded = Settings.load(env={}, config_file=path)
+        for key, value in {**first, **then}.items():
+            assert getattr(loaded, key) == value
+            assert type(getattr(loaded, key)) is type(value) or key == "output_dir"
+        save_settings(path, dict.fromkeys({**first, **then}))
+        assert yaml.safe_load(path.read_text(encoding="utf-8")) == before
+
+
+def test_what_the_environment_decides_is_known() -> None:
+    env = {"COMFYUI_DIR": "/x", "RUNPOD_API_KEY": "k", "EXECUTION_TIMEOUT": " ", "PATH": "/bin"}
+    assert from_environment(env) == {"comfyui_dir", "runpod_api_key"}
+    assert from_environment({}) == frozenset()
 
 
 # -- secrets ------------------------------------------------------------------------------------------

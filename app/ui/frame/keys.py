@@ -57,6 +57,7 @@ class KeySheet(Popover):
         self.body.addWidget(box)
 
     def open_over(self, window: QWidget) -> None:
+        self.setParent(window, self.windowFlags())
         self.adjustSize()
         self.move(window.mapToGlobal(window.rect().center()) - self.rect().center())
         self.show()

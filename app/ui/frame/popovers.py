@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ...comfyui.house import ComfyState, ComfyStatus
+from ...comfyui.status import ComfyState, ComfyStatus
 from ...health import EndpointStatus
 from ...jobs.words import duration
 from ..theme import Theme

@@ -19,6 +19,7 @@ from ...jobs.words import ago, cost, duration, is_remote, makes, pill, ran_s, se
 from ..theme import Theme
 from ..theme.tokens import MARGIN
 from ..widgets.paint import (
+    TURNS,
     centred,
     paint_bar,
     paint_empty_tile,
@@ -148,7 +149,25 @@ class JobDelegate(QStyledItemDelegate):
             return "\n".join([job.name, makes(job), ", ".join(times)]).strip()
         return ""
 
+    def moving(self, entry: Entry, row: QRect) -> list[QRect]:
+        """The boxes of a row in which something turns or travels."""
+        columns, boxes = Columns.of(row, self.tiles), []
+        state = columns.state
+        if pill(entry.job).icon == TURNS:
+            boxes.append(QRect(state.left() + 6, state.top() + 10, 16, 22))
+        if entry.part is None and entry.job.state in _BAR:
+            boxes.append(QRect(state.left(), state.top() + 51, state.width(), 6))
+        if time.monotonic() - entry.since < _FADE_S * 2:
+            boxes.append(row)
+        return boxes
+
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: AnyIndex) -> None:
+        self.paint_within(painter, option, index, option.rect)
+
+    def paint_within(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: AnyIndex, dirty: QRect
+    ) -> None:
+        """Draw those parts of a row that lie inside ``dirty``."""
         head = index.data(Role.HEAD)
         if isinstance(head, Head):
             self._paint_head(painter, option.rect, head)
@@ -162,11 +181,15 @@ class JobDelegate(QStyledItemDelegate):
         if fresh < 1 and not self._theme.reduced_motion:
             painter.setOpacity(max(fresh, 0.2))
         self._paint_ground(painter, option)
-        self._paint_strip(painter, columns.strip, entry)
-        self._paint_name(painter, columns.name, entry.job)
-        self._paint_state(painter, columns.state, entry)
-        self._paint_numbers(painter, columns, entry.job)
-        self._paint_actions(painter, columns, entry.job)
+        if columns.strip.intersects(dirty):
+            self._paint_strip(painter, columns.strip, entry)
+        if columns.name.intersects(dirty):
+            self._paint_name(painter, columns.name, entry.job)
+        if columns.state.intersects(dirty):
+            self._paint_state(painter, columns.state, entry)
+        if dirty.right() > columns.state.right():
+            self._paint_numbers(painter, columns, entry.job)
+            self._paint_actions(painter, columns, entry.job)
         painter.setOpacity(1)
 
     def _paint_head(self, painter: QPainter, row: QRect, head: Head) -> None:

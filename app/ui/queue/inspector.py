@@ -17,6 +17,7 @@ from ...workflows.parameters import Parameter
 from ..theme import Theme
 from ..theme.tokens import INSPECTOR_MAX_W, INSPECTOR_MIN_W, PAGE_HEAD_H
 from ..widgets.basics import Button, Elided, Text, column, hairline, row
+from ..widgets.paint import TURNS
 from ..widgets.scrolling import ScrollBox
 from ..widgets.small import PillLabel, Segments
 from .delegate import is_picture
@@ -103,7 +104,7 @@ class Inspector(QWidget):
         self._timeline_head = Text(theme, "Timeline", "caption_strong", "text2")
         self._total = Text(theme, "", "caption", "text2")
         self._timeline, self._parameters = Timeline(theme), Parameters(theme)
-        self._tabs = Segments(theme, _TABS, "Diagnostics")
+        self._tabs = Segments(theme, _TABS, "Diagnostics", compact=True)
         self._tabs.choose("log")
         self._tabs.chosen.connect(self._show_tab)
         self._log, self._trace = LogText(theme, "Log"), LogText(theme, "Traceback")
@@ -176,6 +177,11 @@ class Inspector(QWidget):
         if parameters is not None:
             self._parameters.show_parameters(parameters)
         self._show_tab(self._tabs.key())
+
+    def update_moving(self) -> None:
+        """Draw the pill anew when its icon turns."""
+        if self._entry is not None and pill(self._entry.job).icon == TURNS:
+            self._pill.update()
 
     def set_short(self, *, short: bool) -> None:
         """Less height for the picture in a low window."""
@@ -308,10 +314,7 @@ class Inspector(QWidget):
 
 
 def _about(job: Job, now: float) -> str:
-    parts = [target_name(job.target)]
-    if job.worker_id:
-        parts.append(f"worker {job.worker_id[:10]}")
-    parts.append(f"job {job.id[:8]}")
+    parts = [target_name(job.target), f"job {job.id[:8]}"]
     if job.is_final and job.ended_at is not None:
         parts.append(ago(job.ended_at, now))
     return " · ".join(parts)

@@ -65,6 +65,7 @@ class JobModel(QAbstractListModel):
         super().__init__(parent)
         self._now = now
         self._entries: dict[str, Entry] = {}
+        self._unfinished: dict[str, Entry] = {}
         self._groups: dict[Group, list[Key]] = {each: [] for each in _ORDER}
         #: Groups whose head is a row: those with jobs, and for a moment one that gets its first job.
         self._heads: set[Group] = set()
@@ -83,7 +84,7 @@ class JobModel(QAbstractListModel):
 
     def counts(self) -> tuple[int, int]:
         """How many jobs run and how many wait, filtered out or not."""
-        groups = [self._group_of(entry.job) for entry in self._entries.values() if not entry.job.is_final]
+        groups = [self._group_of(entry.job) for entry in self._unfinished.values()]
         return groups.count(Group.RUNNING), groups.count(Group.WAITING)
 
     def entry(self, index: AnyIndex) -> Entry | None:
@@ -106,7 +107,7 @@ class JobModel(QAbstractListModel):
         if self._ranks is None:
             self._ranks = {}
             seen: dict[str, int] = {}
-            waiting = [e.job for e in self._entries.values() if e.job.state is State.WAITING]
+            waiting = [e.job for e in self._unfinished.values() if e.job.state is State.WAITING]
             for each in sorted(waiting, key=lambda job: job.seq):
                 seen[each.target] = seen.get(each.target, 0) + 1
                 self._ranks[each.id] = seen[each.target]
@@ -122,6 +123,7 @@ class JobModel(QAbstractListModel):
             return
         self.beginResetModel()
         self._entries = {job.id: Entry(job) for job in fresh}
+        self._unfinished = {job_id: e for job_id, e in self._entries.items() if not e.job.is_final}
         self._place_all()
         self.endResetModel()
         self.counted.emit(*self.counts())
@@ -146,6 +148,7 @@ class JobModel(QAbstractListModel):
                 self._drop(event.job.id)
             else:
                 self._take_in(event)
+        self._heads_changed()
         self.counted.emit(*self.counts())
 
     def show_only(self, wanted: Filter, words: str = "") -> None:
@@ -288,6 +291,10 @@ class JobModel(QAbstractListModel):
         if entry is None:
             entry = self._entries[job.id] = Entry(job)
         _update(entry, event)
+        if job.is_final:
+            self._unfinished.pop(job.id, None)
+        else:
+            self._unfinished[job.id] = entry
         if not self._is_wanted(job):
             self._take_out(job.id)
             return
@@ -306,7 +313,6 @@ class JobModel(QAbstractListModel):
         else:
             self._move(job.id, where, key)
             self._hide_head_if_empty(placed[0])
-        self._heads_changed()
 
     def _move(self, job_id: str, where: Group, key: Key) -> None:
         """Bring a row to its place. It moves rather than goes and comes, so that it stays selected."""
@@ -323,6 +329,7 @@ class JobModel(QAbstractListModel):
     def _drop(self, job_id: str) -> None:
         self._take_out(job_id)
         self._entries.pop(job_id, None)
+        self._unfinished.pop(job_id, None)
 
     def _take_out(self, job_id: str) -> None:
         placed = self._placed.get(job_id)
@@ -333,7 +340,6 @@ class JobModel(QAbstractListModel):
         self._unput(job_id)
         self.endRemoveRows()
         self._hide_head_if_empty(placed[0])
-        self._heads_changed()
 
     def _put(self, job_id: str, where: Group, key: Key) -> None:
         insort(self._groups[where], key)

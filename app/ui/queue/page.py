@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
@@ -421,16 +421,16 @@ class QueuePage(QWidget):
         self.count.setVisible(not self._narrow)
 
     def _repaint_moving(self) -> None:
-        """Only the rows in sight that show something turning or travelling."""
-        for entry in self.list.visible_entries():
-            if not entry.job.is_final:
-                self.list.update(self._model.index_of(entry.job.id))
-        if self.inspector.isVisible() and self.inspector.job_id:
-            self.inspector._pill.update()
+        self.list.update_moving()
+        if self.inspector.isVisible():
+            self.inspector.update_moving()
 
-    def _data_changed(self, first: object, last: object) -> None:
+    def _data_changed(self, first: QModelIndex, last: QModelIndex) -> None:
+        if not self.inspector.isVisible():
+            return
+        row = self._model.index_of(self.inspector.job_id).row()
         entry = self._model.jobs.get(self.inspector.job_id)
-        if entry is not None and self.inspector.isVisible():
+        if entry is not None and first.row() <= row <= last.row():
             self.inspector.show_entry(entry)
             if self._details_of != (entry.job.id, entry.job.state):
                 self._read_details()

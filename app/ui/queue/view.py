@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import (
     QKeyEvent,
@@ -14,7 +16,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractItemView, QListView, QStyleOptionViewItem, QWidget
 
 from ..theme.tokens import GROUP_H, ROW_H
-from ..widgets.scrolling import OverlayBar
+from ..widgets.scrolling import BAR_W, OverlayBar
 from .delegate import Hit, JobDelegate
 from .model import AnyIndex, Entry, JobModel
 
@@ -168,6 +170,11 @@ class JobList(QListView):
         found = self._job_near(min(max(row, 0), last), 1 if step > 0 else -1)
         return found if found.isValid() else self._job_near(0, 1)
 
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        """Move what is drawn; only what comes into sight is drawn anew."""
+        # Without the strip under the scroll bar, which is blank: over a sibling Qt would draw all anew.
+        self.viewport().scroll(dx, dy, self.viewport().rect().adjusted(0, 0, -BAR_W, 0))
+
     def setSelection(self, rect: QRect, command: QItemSelectionModel.SelectionFlag) -> None:
         first, last = self._rows_between(min(rect.top(), rect.bottom()), max(rect.top(), rect.bottom()))
         if last < 0:
@@ -189,6 +196,22 @@ class JobList(QListView):
 
     # Events.
 
+    def dataChanged(self, first: AnyIndex, last: AnyIndex, roles: Sequence[int] = ()) -> None:
+        """Draw the changed rows that are in sight; QListView would lay all of them out anew."""
+        top, bottom = self._rows_between(0, self.viewport().height())
+        for row in range(max(first.row(), top), min(last.row(), bottom) + 1):
+            self.viewport().update(self.visualRect(self._jobs.index(row)))
+
+    def update_moving(self) -> None:
+        """Draw what turns and travels in the rows in sight, and nothing else of them."""
+        top, bottom = self._rows_between(0, self.viewport().height())
+        for row in range(top, bottom + 1):
+            index = self._jobs.index(row)
+            entry = self._jobs.entry(index)
+            if entry is not None and not entry.job.is_final:
+                for box in self._delegate.moving(entry, self.visualRect(index)):
+                    self.viewport().update(box)
+
     def currentChanged(self, current: AnyIndex, previous: AnyIndex) -> None:
         super().currentChanged(current, previous)
         self.current_changed.emit(self.current_id())
@@ -196,7 +219,12 @@ class JobList(QListView):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self.viewport())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        first, last = self._rows_between(event.rect().top(), event.rect().bottom())
+        for box in event.region():  # type: ignore[attr-defined]  # it is iterable; the stubs do not say so
+            self._paint_rows(painter, box)
+
+    def _paint_rows(self, painter: QPainter, box: QRect) -> None:
+        painter.setClipRect(box)
+        first, last = self._rows_between(box.top(), box.bottom())
         selection, current = self.selectionModel(), self.currentIndex()
         by_keyboard = self.hasFocus() and self.window().testAttribute(
             Qt.WidgetAttribute.WA_KeyboardFocusChange
@@ -216,7 +244,7 @@ class JobList(QListView):
                 states.append(flags.State_HasFocus)
             for state in states:
                 option.state |= state
-            self._delegate.paint(painter, option, index)
+            self._delegate.paint_within(painter, option, index, box)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

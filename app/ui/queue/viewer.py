@@ -67,7 +67,6 @@ class Viewer(QWidget):
         line = row(
             self._name, self._about, None, self._fit, self._real, copy, reveal, close, margins=(16, 0, 16, 0)
         )
-        line.setStretch(0, 1)
         self._bar.setLayout(line)
         pictures.full.connect(self._take_in)
         area.installEventFilter(self)

@@ -20,6 +20,7 @@ from ..widgets.basics import Button, Elided, Icon, Text, column, frame, row, set
 from ..widgets.small import PillLabel, StepCircle
 
 _CARDS_W = 1056
+_CARD_H, _CARD_SHORT_H = 336, 240
 _STEPS = ("ComfyUI", "First workflow")
 
 
@@ -78,6 +79,7 @@ class Choice(QFrame):
 
     def set_short(self, *, short: bool) -> None:
         self._points.setVisible(not short)
+        self.setMinimumHeight(_CARD_SHORT_H if short else _CARD_H)
 
     def set_first(self, *, first: bool) -> None:
         """The choice that most people want."""

@@ -46,6 +46,8 @@ class Popover(QWidget):
         """Show below ``control``, at its left or right edge, inside the screen."""
         self.adjustSize()
         self._came_from = control
+        # Its window keeps it; without a parent it would be gone with the caller's last reference.
+        self.setParent(control.window(), self.windowFlags())
         place = control.mapToGlobal(QPoint(control.width() if right else 0, control.height() + 4))
         x = place.x() - (self.width() - _SHADOW_ROOM if right else _SHADOW_ROOM)
         screen = control.screen().availableGeometry()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPainterPath, QPen, QPixmap
+from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPainterPath, QPen, QPixmap, QStaticText
 
 from ..theme import Theme
+from ..theme.fonts import make_font
+from ..theme.tokens import TYPE
 from .motion import travel, turn
 
 PILL_H, BAR_H = 20, 4
 _UNKNOWN_PART = 0.3
-_TURNS = "loader-circle"
+TURNS = "loader-circle"
 
 
 def pill_width(theme: Theme, text: str, icon: str = "") -> int:
@@ -37,7 +41,7 @@ def paint_pill(painter: QPainter, theme: Theme, x: int, y: int, text: str, tone:
 def paint_icon(painter: QPainter, theme: Theme, name: str, role: str, box: QRect) -> None:
     """Draw an icon; the one of work under way turns."""
     pixmap = theme.pixmap(name, role, box.width(), painter.device().devicePixelRatio())
-    if name != _TURNS or theme.reduced_motion:
+    if name != TURNS or theme.reduced_motion:
         painter.drawPixmap(box.topLeft(), pixmap)
         return
     painter.save()
@@ -58,10 +62,16 @@ def paint_text(
     align: Qt.AlignmentFlag = Qt.AlignmentFlag.AlignLeft,
 ) -> None:
     """Draw one line, centred in height, with an ellipsis where the box ends."""
-    painter.setFont(theme.font(kind))
+    font = theme.font(kind)
+    painter.setFont(font)
     painter.setPen(theme.color(role))
-    shown = _metrics(theme, kind).elidedText(text, Qt.TextElideMode.ElideRight, max(box.width(), 0))
-    painter.drawText(box, int(align | Qt.AlignmentFlag.AlignVCenter), shown)
+    shaped, width, height = _shaped(kind, font.pixelSize(), text, max(box.width(), 0))
+    left = box.left()
+    if align & Qt.AlignmentFlag.AlignRight:
+        left += box.width() - width
+    elif align & Qt.AlignmentFlag.AlignHCenter:
+        left += (box.width() - width) // 2
+    painter.drawStaticText(left, box.top() + (box.height() - height) // 2, shaped)
 
 
 def text_width(theme: Theme, text: str, kind: str) -> int:
@@ -128,12 +138,21 @@ def centred(box: QRect, size: int) -> QRect:
     return QRect(box.center().x() - size // 2 + 1, box.center().y() - size // 2 + 1, size, size)
 
 
-_metrics_cache: dict[str, QFontMetrics] = {}
-
-
 def _metrics(theme: Theme, kind: str) -> QFontMetrics:
-    font: QFont = theme.font(kind)
-    key = f"{kind}{font.pixelSize()}"
-    if key not in _metrics_cache:
-        _metrics_cache[key] = QFontMetrics(font)
-    return _metrics_cache[key]
+    return _metrics_of(kind, theme.font(kind).pixelSize())
+
+
+@lru_cache(maxsize=64)
+def _metrics_of(kind: str, pixels: int) -> QFontMetrics:
+    return QFontMetrics(make_font(kind, pixels / TYPE[kind][0]))
+
+
+@lru_cache(maxsize=4096)
+def _shaped(kind: str, pixels: int, text: str, room: int) -> tuple[QStaticText, int, int]:
+    """A text ready to be drawn, its width and height. Shaping costs most, and rows are drawn many times."""
+    metrics = _metrics_of(kind, pixels)
+    shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+    shaped = QStaticText(shown)
+    shaped.setTextFormat(Qt.TextFormat.PlainText)
+    shaped.prepare(font=make_font(kind, pixels / TYPE[kind][0]))
+    return shaped, metrics.horizontalAdvance(shown), metrics.height()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QScrollArea, QScrollBar, QWidget
 
-_WIDTH = 12
+BAR_W = 12
 
 
 class OverlayBar(QScrollBar):
@@ -31,7 +31,7 @@ class OverlayBar(QScrollBar):
         self.setRange(self._inner.minimum(), self._inner.maximum())
         self.setPageStep(self._inner.pageStep())
         self.setSingleStep(self._inner.singleStep())
-        self.setGeometry(self._area.width() - _WIDTH, 0, _WIDTH, self._area.height())
+        self.setGeometry(self._area.width() - BAR_W, 0, BAR_W, self._area.height())
         self.setVisible(self._inner.maximum() > 0)
         self.raise_()
 

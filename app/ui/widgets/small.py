@@ -116,14 +116,16 @@ class Segments(QFrame):
 
     chosen = Signal(str)
 
-    def __init__(self, theme: Theme, choices: Sequence[tuple[str, str]], name: str) -> None:
+    def __init__(
+        self, theme: Theme, choices: Sequence[tuple[str, str]], name: str, *, compact: bool = False
+    ) -> None:
         super().__init__()
         self.setProperty("kind", "segments")
         self.setAccessibleName(name)
         self._group = QButtonGroup(self)
         self._buttons: dict[str, Button] = {}
         for key, text in choices:
-            button = Button(theme, text, "segment")
+            button = Button(theme, text, "segment", size="compact" if compact else "")
             button.setCheckable(True)
             button.clicked.connect(lambda _=False, key=key: self.chosen.emit(key))
             self._group.addButton(button)

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from app.comfyui import Folders, folders_of
+from app.comfyui.locate import Folders, folders_of
 from app.demo.files import Folders as DemoFolders
 from app.demo.server import DemoEngine
 from app.errors import NeedsSetup, Unreachable

@@ -14,7 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from app.comfyui import Installation, Supervisor, supervisor
+from app.comfyui import supervisor
+from app.comfyui.installation import Installation
+from app.comfyui.supervisor import Supervisor
 from app.errors import NeedsSetup, ProcessFailed
 
 #: Answers `/system_stats` with what it knows; ends at SIGINT unless told not to listen to it.

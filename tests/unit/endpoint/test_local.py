@@ -15,7 +15,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from app.endpoint.local import LocalEndpoint
+from app.endpoint.local import LocalEndpoint, peek
 from app.errors import ProcessFailed
 from tests.unit.endpoint.helpers import make_config
 from worker.process import wait_for_end
@@ -161,6 +161,21 @@ async def test_it_ends_by_itself_when_nobody_needs_it(tmp_path: Path) -> None:
     access = await LocalEndpoint(config).ensure()
     assert await asyncio.to_thread(wait_for_end, access.pid, 20)
     assert not (config.data_dir / "endpoint.json").exists()
+    await _reaped()
+
+
+async def test_looking_at_it_neither_starts_it_nor_keeps_it_up(tmp_path: Path) -> None:
+    config = make_config(tmp_path, workers=0, idle_exit_s=1.0)
+    assert await peek(config.data_dir, config.endpoint_id) is None
+    access = await LocalEndpoint(config).ensure()
+    looks = 0
+    while (health := await peek(config.data_dir, config.endpoint_id)) is not None:
+        assert health.jobs["inQueue"] == 0
+        looks += 1
+        await asyncio.sleep(0.02)
+    assert looks > 5
+    assert await asyncio.to_thread(wait_for_end, access.pid, 20)
+    assert await peek(config.data_dir, config.endpoint_id) is None
     await _reaped()
 
 

@@ -16,7 +16,8 @@ from PIL import Image, PngImagePlugin
 
 from app.errors import BadInput
 from app.workflows import read_workflow, set_values
-from app.workflows.read import Workflow, referenced
+from app.workflows.inputs import referenced
+from app.workflows.read import Workflow
 
 PROMPT: dict[str, dict[str, Any]] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "ä.png"}, "_meta": {"title": "Load"}},

@@ -1,0 +1,206 @@
+"""Takes the pictures of the README and of the design's states: the real window, the demo engine behind it.
+
+    xvfb-run -a -s "-screen 0 1920x1200x24" python -m tests.screenshots FOLDER [NAME ...]
+
+Without names all of them are taken, in dark and in light. Needs a display; Xvfb will do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from PySide6.QtGui import QPixmap
+from PySide6.QtWidgets import QApplication, QWidget
+
+from app.jobs.states import State
+from app.panel import Panel
+from app.settings import Settings
+from app.ui import loop
+from app.ui.theme import Theme
+from tests.e2e.conftest import blur_chain, color_workflow, written
+from tests.gui.harness import until
+
+EXAMPLES = Path(__file__).parents[1] / "resources" / "workflows"
+Take = Callable[[Panel], Awaitable[QPixmap]]
+_FULL, _SMALL = (1440, 900), (1024, 640)
+
+
+async def queue_empty(panel: Panel) -> QPixmap:
+    return await _settled(panel)
+
+
+async def queue_running(panel: Panel) -> QPixmap:
+    """Some done, one running with its live preview, some waiting."""
+    await _run(panel, *_examples(), until_done=True)
+    slow = _below(panel) / "Soft light study.json"
+    photo = {"class_type": "LoadImage", "inputs": {"image": "photo.png"}}
+    chain = blur_chain(60)
+    scaled = {"image": ["0", 0], "upscale_method": "bicubic", "width": 1536, "height": 1024, "crop": "center"}
+    chain |= {"0": photo, "1": {"class_type": "ImageScale", "inputs": scaled}}
+    written(slow, chain)
+    shutil.copy(EXAMPLES / "photo.png", slow.parent / "photo.png")
+    await _run(panel, slow)
+    await _run(panel, EXAMPLES / "batch.json", EXAMPLES / "variations.json")
+    running = await until(
+        lambda: next((e for e in panel.model.jobs.values() if e.job.state is State.RUNNING), None)
+    )
+    panel.window.queue.select(running.job.id)
+    await until(lambda: (running.part or 0) > 0.3)
+    return await _settled(panel)
+
+
+async def queue_done(panel: Panel) -> QPixmap:
+    await _run(panel, *_examples(), until_done=True)
+    return await _settled(panel)
+
+
+async def queue_failed(panel: Panel) -> QPixmap:
+    bad = color_workflow(3, "bad")
+    bad["2"]["inputs"]["images"] = ["4", 0]
+    bad["3"] = {"class_type": "ImageToMask", "inputs": {"image": ["1", 0], "channel": "alpha"}}
+    bad["4"] = {"class_type": "MaskToImage", "inputs": {"mask": ["3", 0]}}
+    await _run(panel, *_examples(), until_done=True)
+    await _run(panel, written(_below(panel) / "Alpha from a flat picture.json", bad), until_done=True)
+    return await _settled(panel)
+
+
+async def viewer(panel: Panel) -> QPixmap:
+    await _run(panel, EXAMPLES / "variations.json", until_done=True)
+    panel.window.queue.open_viewer(0)
+    return await _settled(panel)
+
+
+async def welcome(panel: Panel) -> QPixmap:
+    panel.window.show_welcome()
+    return await _settled(panel)
+
+
+async def settings(panel: Panel) -> QPixmap:
+    panel.window.show_page("settings")
+    return await _settled(panel)
+
+
+async def targets(panel: Panel) -> QPixmap:
+    """The menu under "Run on …", which is a window of its own, laid over the picture."""
+    await _run(panel, *_examples(), until_done=True)
+    panel.window.topbar.open_targets()
+    return await _settled(panel)
+
+
+PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
+    "queue-empty": (queue_empty, _FULL),
+    "queue-running": (queue_running, _FULL),
+    "queue-done": (queue_done, _FULL),
+    "queue-failed": (queue_failed, _FULL),
+    "queue-min-window": (queue_done, _SMALL),
+    "queue-empty-min-window": (queue_empty, _SMALL),
+    "viewer": (viewer, _FULL),
+    "welcome": (welcome, _FULL),
+    "welcome-min-window": (welcome, _SMALL),
+    "settings": (settings, _FULL),
+    "targets": (targets, _FULL),
+}
+
+
+def _examples() -> list[Path]:
+    return [EXAMPLES / f"{name}.json" for name in ("hello", "batch", "photo", "variations")]
+
+
+def _below(panel: Panel) -> Path:
+    return panel.settings.data_dir.parent
+
+
+async def _run(panel: Panel, *paths: Path, until_done: bool = False) -> None:
+    before = len(panel.model.jobs)
+    panel.actions.run_files(paths)
+    await until(lambda: len(panel.model.jobs) == before + len(paths))
+    if until_done:
+        await until(lambda: all(entry.job.is_final for entry in panel.model.jobs.values()), 60)
+
+
+async def _settled(panel: Panel) -> QPixmap:
+    """The window with everything that floats over it, once pictures have arrived and notices have gone."""
+    for toast in list(panel.window.toasts.shown):
+        toast.end()
+    await asyncio.sleep(1.2)
+    window = panel.window
+    picture = window.grab()
+    for floating in _floating(window):
+        place = floating.mapToGlobal(floating.rect().topLeft()) - window.mapToGlobal(window.rect().topLeft())
+        _lay_over(picture, floating, place.x(), place.y())
+    return picture
+
+
+def _floating(window: QWidget) -> Sequence[QWidget]:
+    return [each for each in QApplication.topLevelWidgets() if each.isVisible() and each is not window]
+
+
+def _lay_over(picture: QPixmap, widget: QWidget, x: int, y: int) -> None:
+    from PySide6.QtCore import QPoint
+    from PySide6.QtGui import QPainter
+
+    painter = QPainter(picture)
+    painter.drawPixmap(QPoint(x, y), widget.grab())
+    painter.end()
+
+
+@asynccontextmanager
+async def _opened(theme: Theme, size: tuple[int, int]) -> AsyncIterator[Panel]:
+    panel = Panel(theme, Settings.load())
+    panel.window.resize(*size)
+    running = asyncio.create_task(panel.run([]))
+    try:
+        await until(lambda: panel.desk.is_runner)
+        panel.window.activateWindow()
+        yield panel
+    finally:
+        for entry in list(panel.model.jobs.values()):
+            if not entry.job.is_final:
+                await panel.desk.cancel(entry.job.id)
+        await until(lambda: all(entry.job.is_final for entry in panel.model.jobs.values()), 60)
+        panel.end()
+        await running
+        panel.window.deleteLater()
+
+
+async def _take(theme: Theme, folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        take, size = PICTURES[name]
+        for look in ("dark", "light"):
+            with tempfile.TemporaryDirectory() as home:
+                _settle_in(Path(home), look)
+                theme.use(appearance=look)  # type: ignore[arg-type]
+                async with _opened(theme, size) as panel:
+                    (await take(panel)).save(str(folder / f"{name}-{look}.png"))
+                print(f"{name}-{look}.png")
+
+
+def _settle_in(home: Path, look: str) -> None:
+    data = home / "data"
+    data.mkdir()
+    os.environ |= {
+        "COMFY_RUNPOD_DATA": str(data),
+        "COMFY_RUNPOD_CONFIG": str(data / "settings.yaml"),
+        "HOME": str(home),
+    }
+    lines = ["welcomed: true", f"appearance: {look}", f"output_dir: {home / 'Pictures'}"]
+    (data / "settings.yaml").write_text("\n".join(lines), encoding="utf-8")
+
+
+def main() -> None:
+    folder, *names = sys.argv[1:]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    app = QApplication(["screenshots"])
+    theme = Theme(app, "dark")
+    loop.run(app, _take(theme, Path(folder), names or list(PICTURES)))
+
+
+if __name__ == "__main__":
+    main()

@@ -207,11 +207,13 @@ class Panel:
                 known = {job.id for job in page}
                 unfinished = [job for job in await self.desk.store.unfinished() if job.id not in known]
                 self.model.refresh([*page, *unfinished])
+                self.window.queue.jobs_read()
                 first = False
             else:
                 self.model.load(page)
             before = page[-1].seq
             await asyncio.sleep(0.01)
+        self.window.queue.jobs_read()
 
     def _job_ended(self, event: JobEvent) -> None:
         window = self.window

@@ -231,6 +231,7 @@ async def _scroll(panel: Any) -> dict[str, float]:
 
     while len(panel.model.jobs) < JOBS - 50:
         await asyncio.sleep(0.05)
+    await asyncio.sleep(1)
     bar = panel.window.queue.list.verticalScrollBar()
     frames = []
     for step in range(_STEPS):
@@ -250,6 +251,8 @@ async def _scroll(panel: Any) -> dict[str, float]:
 
 def main(what: str) -> None:
     if what in ("busy", "scroll"):
+        # As after any day with jobs: the list is there from the first moment.
+        (Path(os.environ["COMFY_RUNPOD_DATA"]) / "window.ini").write_text("[General]\nhad_jobs=yes\n")
         _store_jobs(_made(JOBS), Path(os.environ["COMFY_RUNPOD_DATA"]) / "jobs.sqlite")
     work = {"paint": _paint, "idle": _idle, "busy": _busy, "scroll": _scroll}[what]
     print(json.dumps(_run(work)))

@@ -56,6 +56,15 @@ class Hit(Enum):
     MENU = "menu"
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a row is beside its job. Qt's own flags cost more to combine than a row to draw."""
+
+    selected: bool = False
+    hovered: bool = False
+    focused: bool = False
+
+
 class Pictures(Protocol):
     """Where the delegate gets pictures from; None: not yet, it will be told when to draw again."""
 
@@ -162,25 +171,32 @@ class JobDelegate(QStyledItemDelegate):
         return boxes
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: AnyIndex) -> None:
-        self.paint_within(painter, option, index, option.rect)
+        flags = QStyle.StateFlag
+        shown = (flags.State_Selected, flags.State_MouseOver, flags.State_HasFocus)
+        look = Look(*(bool(option.state & flag) for flag in shown))
+        self.paint_row(
+            painter, option.rect, index.data(Role.HEAD) or index.data(Role.ENTRY), look, option.rect
+        )
 
-    def paint_within(
-        self, painter: QPainter, option: QStyleOptionViewItem, index: AnyIndex, dirty: QRect
+    def paint_blank(self, painter: QPainter, box: QRect) -> None:
+        """Draw the ground under the rows."""
+        painter.fillRect(box, self._theme.color("bg1"))
+
+    def paint_row(
+        self, painter: QPainter, row: QRect, shown: Entry | Head | None, look: Look, dirty: QRect
     ) -> None:
         """Draw those parts of a row that lie inside ``dirty``."""
-        head = index.data(Role.HEAD)
-        if isinstance(head, Head):
-            self._paint_head(painter, option.rect, head)
-            return
-        entry = index.data(Role.ENTRY)
-        if not isinstance(entry, Entry):
-            return
-        row = option.rect
+        if isinstance(shown, Head):
+            self._paint_head(painter, row, shown)
+        elif shown is not None:
+            self._paint_job(painter, row, shown, look, dirty)
+
+    def _paint_job(self, painter: QPainter, row: QRect, entry: Entry, look: Look, dirty: QRect) -> None:
         columns = Columns.of(row, self.tiles)
         fresh = (time.monotonic() - entry.since) / _FADE_S
         if fresh < 1 and not self._theme.reduced_motion:
             painter.setOpacity(max(fresh, 0.2))
-        self._paint_ground(painter, option)
+        self._paint_ground(painter, row, look)
         if columns.strip.intersects(dirty):
             self._paint_strip(painter, columns.strip, entry)
         if columns.name.intersects(dirty):
@@ -208,19 +224,19 @@ class JobDelegate(QStyledItemDelegate):
                 if not column.isEmpty():
                     paint_text(painter, theme, column.adjusted(0, 0, -pad, 0), title, "pill", "text3", right)
 
-    def _paint_ground(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
-        theme, flags = self._theme, QStyle.StateFlag
-        ground = QRectF(option.rect.adjusted(_INSET, 1, -_INSET, -1))
+    def _paint_ground(self, painter: QPainter, row: QRect, look: Look) -> None:
+        theme = self._theme
+        ground = QRectF(row.adjusted(_INSET, 1, -_INSET, -1))
         painter.setPen(Qt.PenStyle.NoPen)
-        if option.state & flags.State_Selected:
+        if look.selected:
             painter.setBrush(theme.color("sel"))
             painter.drawRoundedRect(ground, 8, 8)
-        elif option.state & flags.State_MouseOver:
+        elif look.hovered:
             colour = QColor(theme.color("bg3"))
             colour.setAlphaF(0.5)
             painter.setBrush(colour)
             painter.drawRoundedRect(ground, 8, 8)
-        if option.state & flags.State_HasFocus:
+        if look.focused:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.color("ring"), 2))
             painter.drawRoundedRect(ground.adjusted(1, 1, -1, -1), 7, 7)

@@ -89,7 +89,7 @@ class JobModel(QAbstractListModel):
 
     def entry(self, index: AnyIndex) -> Entry | None:
         """The job of a row; None for a group's head."""
-        value = self._row(index.row()) if index.isValid() else None
+        value = self.row(index.row()) if index.isValid() else None
         return value if isinstance(value, Entry) else None
 
     def index_of(self, job_id: str) -> QModelIndex:
@@ -179,7 +179,7 @@ class JobModel(QAbstractListModel):
         return 0 if parent.isValid() else sum(map(len, self._groups.values())) + len(self._heads)
 
     def data(self, index: AnyIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        row = self._row(index.row()) if index.isValid() else None
+        row = self.row(index.row()) if index.isValid() else None
         if row is None:
             return None
         if isinstance(row, Head):
@@ -196,7 +196,7 @@ class JobModel(QAbstractListModel):
         return None
 
     def flags(self, index: AnyIndex) -> Qt.ItemFlag:
-        row = self._row(index.row()) if index.isValid() else None
+        row = self.row(index.row()) if index.isValid() else None
         if row is None:
             return Qt.ItemFlag.NoItemFlags
         if isinstance(row, Head):
@@ -217,7 +217,8 @@ class JobModel(QAbstractListModel):
 
     # Where things stand.
 
-    def _row(self, number: int) -> Entry | Head | None:
+    def row(self, number: int) -> Entry | Head | None:
+        """What a row shows; None for one that is not there."""
         if number < 0:
             return None
         first = True

@@ -64,6 +64,7 @@ class QueuePage(QWidget):
         self._actions, self._state, self._scope, self._motion = actions, state, scope, motion
         self._narrow = False
         self._wants_inspector = False
+        self._read = False
         self._details_of = ("", "")
         self.delegate = JobDelegate(theme, pictures, model.place)
         self.list = JobList(model, self.delegate)
@@ -265,6 +266,11 @@ class QueuePage(QWidget):
 
     _pending = ""
 
+    def jobs_read(self) -> None:
+        """The jobs of earlier days are known now; before, an empty list says nothing."""
+        self._read = True
+        self._show_state()
+
     def open_search(self) -> None:
         self.search.show()
         self.search_button.hide()
@@ -334,6 +340,7 @@ class QueuePage(QWidget):
 
     def save_state(self) -> None:
         self._state.put("queue_splitter", self.splitter.saveState())
+        self._state.put("had_jobs", "yes" if self._model.jobs else "no")
 
     def restore_state(self) -> None:
         kept = self._state.bytes("queue_splitter")
@@ -395,10 +402,10 @@ class QueuePage(QWidget):
         self._show_state()
 
     def _show_state(self, *_: object) -> None:
-        known = bool(self._model.jobs)
+        known = bool(self._model.jobs) or (not self._read and self._state.text("had_jobs") == "yes")
         self._stack.setCurrentIndex(0 if known else 1)
         self._normal.setVisible(known and not self._selected.isVisibleTo(self))
-        empty = known and self._model.rowCount() == 0
+        empty = bool(self._model.jobs) and self._model.rowCount() == 0
         self._lists.setCurrentIndex(1 if empty else 0)
         if empty:
             title, text = _NOTHING.get(self.filters.key(), ("", ""))
@@ -414,9 +421,9 @@ class QueuePage(QWidget):
 
     def _show_count(self) -> None:
         runs, waits = self._model.counts()
-        text = "No jobs yet" if not self._model.jobs else f"{runs} running, {waits} waiting"
-        if self._model.jobs and not runs and not waits:
-            text = "Nothing running"
+        text = f"{runs} running, {waits} waiting" if runs or waits else "Nothing running"
+        if not self._model.jobs:
+            text = "No jobs yet" if self._read else ""
         self.count.setText(text)
         self.count.setVisible(not self._narrow)
 

@@ -13,11 +13,11 @@ from PySide6.QtGui import (
     QRegion,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QAbstractItemView, QListView, QStyleOptionViewItem, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from ..theme.tokens import GROUP_H, ROW_H
 from ..widgets.scrolling import BAR_W, OverlayBar
-from .delegate import Hit, JobDelegate
+from .delegate import Hit, JobDelegate, Look
 from .model import AnyIndex, Entry, JobModel
 
 _STEP = 24
@@ -46,6 +46,8 @@ class JobList(QListView):
         self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMouseTracking(True)
+        # It draws every point itself: only then Qt moves what is there when it is scrolled.
+        self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.setModel(model)
         self.setItemDelegate(delegate)
@@ -224,6 +226,9 @@ class JobList(QListView):
 
     def _paint_rows(self, painter: QPainter, box: QRect) -> None:
         painter.setClipRect(box)
+        self._delegate.paint_blank(painter, box)
+        if box.left() >= self.viewport().width() - BAR_W:
+            return  # nothing of a row is under the scroll bar
         first, last = self._rows_between(box.top(), box.bottom())
         selection, current = self.selectionModel(), self.currentIndex()
         by_keyboard = self.hasFocus() and self.window().testAttribute(
@@ -231,20 +236,10 @@ class JobList(QListView):
         )
         for row in range(first, last + 1):
             index = self._jobs.index(row)
-            option = QStyleOptionViewItem()
-            option.rect = self.visualRect(index)
-            option.widget = self
-            states = []
-            flags = option.state.__class__
-            if selection.isSelected(index):
-                states.append(flags.State_Selected)
-            if row == self._hovered.row() and self._hovered.isValid():
-                states.append(flags.State_MouseOver)
-            if by_keyboard and index == current:
-                states.append(flags.State_HasFocus)
-            for state in states:
-                option.state |= state
-            self._delegate.paint_within(painter, option, index, box)
+            hovered = row == self._hovered.row() and self._hovered.isValid()
+            look = Look(selection.isSelected(index), hovered, by_keyboard and index == current)
+            shown = self._jobs.row(row)
+            self._delegate.paint_row(painter, self.visualRect(index), shown, look, box)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

@@ -67,9 +67,9 @@ def paint_text(
     painter.setPen(theme.color(role))
     shaped, width, height = _shaped(kind, font.pixelSize(), text, max(box.width(), 0))
     left = box.left()
-    if align & Qt.AlignmentFlag.AlignRight:
+    if align is Qt.AlignmentFlag.AlignRight:
         left += box.width() - width
-    elif align & Qt.AlignmentFlag.AlignHCenter:
+    elif align is Qt.AlignmentFlag.AlignHCenter:
         left += (box.width() - width) // 2
     painter.drawStaticText(left, box.top() + (box.height() - height) // 2, shaped)
 

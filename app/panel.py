@@ -76,6 +76,7 @@ class Panel:
         self._counts = (0, 0)
         self._comfy = ComfyStatus(ComfyState.STOPPED, None, None, None, None)
         self._endpoint: EndpointStatus | None = None
+        self._watched: House | None = None
         self._finished: list[JobEvent] = []
         self.notices = Notices()
         self.scope = TaskScope("panel", self.notices.problem)
@@ -313,8 +314,12 @@ class Panel:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _look(self) -> None:
-        if (house := self._house()) is not None:
-            self._show_comfy(await house.look())
+        if (house := self._house()) is None:
+            return
+        if house is not self._watched:
+            self._watched = house
+            house.watch(self._show_comfy)
+        self._show_comfy(await house.look())
 
     def _house(self) -> House | None:
         """The owner of this computer's ComfyUI, while this process runs the jobs."""

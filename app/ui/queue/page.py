@@ -23,6 +23,7 @@ from .actions import Actions
 from .delegate import Hit, JobDelegate, action_of
 from .examples import EXAMPLES, ExampleCard
 from .inspector import Inspector
+from .menus import job_menu, more_menu
 from .model import JobModel
 from .pictures import PictureStore
 from .view import JobList
@@ -521,55 +522,10 @@ class QueuePage(QWidget):
 
     def menu_for(self, ids: Sequence[str]) -> QMenu:
         """The menu of one or several jobs."""
-        actions = self._actions
-        jobs = [self._model.jobs[job_id].job for job_id in ids if job_id in self._model.jobs]
-        active, ended = any(not job.is_final for job in jobs), any(job.is_final for job in jobs)
-        one = ids[0] if len(ids) == 1 else ""
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        entries: list[tuple[str, str, Callable[[], None], bool]] = [
-            ("Open outputs", "", lambda: actions.open_outputs(one), bool(one and jobs[0].outputs)),
-            ("Cancel", "Del", lambda: actions.cancel(ids), active),
-            ("Run again", "R", lambda: actions.retry(ids), ended),
-            ("Run again on the other target", "Shift+R", lambda: actions.run_on_other(ids), ended),
-            ("", "", lambda: None, True),
-            ("Copy workflow", "", lambda: actions.copy_workflow(one), bool(one)),
-            ("Save workflow…", "", lambda: actions.save_workflow(one), bool(one)),
-            ("Copy job id", "", lambda: actions.copy_id(one), bool(one)),
-            ("Copy diagnostics", "", lambda: actions.copy_diagnostics(one), bool(one)),
-            ("", "", lambda: None, True),
-            ("Remove from list", "Del", lambda: actions.remove(ids), ended and not active),
-        ]
-        for text, keys, act, possible in entries:
-            if not text:
-                menu.addSeparator()
-                continue
-            made = menu.addAction(f"{text}\t{keys}" if keys else text)
-            made.triggered.connect(lambda _=False, act=act: act())
-            made.setEnabled(possible)
-        return menu
+        return job_menu(self, self._actions, self._model, ids)
 
     def _open_more(self) -> None:
-        menu = QMenu(self)
-        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        entries = list(self._model.jobs.values())
-        failed = [e.job.id for e in entries if e.job.state in (State.FAILED, State.TIMED_OUT)]
-        waiting = [e.job.id for e in entries if not e.job.is_final and e.job.state is not State.RUNNING]
-        ended = [e.job.id for e in entries if e.job.is_final]
-        for text, act, possible in (
-            ("Open workflow…\tCtrl+O", self._actions.choose_files, True),
-            ("Select all\tCtrl+A", self.list.selectAll, True),
-            (f"Retry {len(failed)} failed jobs", lambda: self._actions.retry(failed), bool(failed)),
-            (f"Cancel {len(waiting)} waiting jobs", lambda: self._actions.cancel(waiting), bool(waiting)),
-            (
-                f"Remove {len(ended)} finished jobs from the list",
-                lambda: self._actions.remove(ended),
-                bool(ended),
-            ),
-        ):
-            made = menu.addAction(text)
-            made.triggered.connect(lambda _=False, act=act: act())
-            made.setEnabled(possible)
+        menu = more_menu(self, self._actions, self._model, self.list.selectAll)
         menu.popup(self.more.mapToGlobal(QPoint(0, self.more.height() + 4)))
 
     def _copy(self, ids: Sequence[str]) -> None:

@@ -1,0 +1,72 @@
+"""The menus of the Queue page: of one or several jobs, and of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QMenu, QWidget
+
+from ...jobs.states import State
+from .actions import Actions
+from .model import JobModel
+
+#: Text, what it does, and whether that is possible now; no text: a line between.
+Item = tuple[str, Callable[[], None], bool]
+_LINE: Item = ("", lambda: None, True)
+_FAILED = (State.FAILED, State.TIMED_OUT)
+
+
+def job_menu(parent: QWidget, actions: Actions, model: JobModel, ids: Sequence[str]) -> QMenu:
+    """What can be done with these jobs; it deletes itself when it is closed."""
+    jobs = [model.jobs[job_id].job for job_id in ids if job_id in model.jobs]
+    active, ended = any(not job.is_final for job in jobs), any(job.is_final for job in jobs)
+    one = ids[0] if len(ids) == 1 else ""
+    return _made(
+        parent,
+        [
+            ("Open outputs", lambda: actions.open_outputs(one), bool(one and jobs and jobs[0].outputs)),
+            ("Cancel\tDel", lambda: actions.cancel(ids), active),
+            ("Run again\tR", lambda: actions.retry(ids), ended),
+            ("Run again on the other target\tShift+R", lambda: actions.run_on_other(ids), ended),
+            _LINE,
+            ("Copy workflow", lambda: actions.copy_workflow(one), bool(one)),
+            ("Save workflow…", lambda: actions.save_workflow(one), bool(one)),
+            ("Copy job id", lambda: actions.copy_id(one), bool(one)),
+            ("Copy diagnostics", lambda: actions.copy_diagnostics(one), bool(one)),
+            _LINE,
+            ("Remove from list\tDel", lambda: actions.remove(ids), ended and not active),
+        ],
+    )
+
+
+def more_menu(parent: QWidget, actions: Actions, model: JobModel, select_all: Callable[[], None]) -> QMenu:
+    """What can be done with all jobs, shown or not."""
+    jobs = [entry.job for entry in model.jobs.values()]
+    failed = [job.id for job in jobs if job.state in _FAILED]
+    waiting = [job.id for job in jobs if not job.is_final and job.state is not State.RUNNING]
+    ended = [job.id for job in jobs if job.is_final]
+    return _made(
+        parent,
+        [
+            ("Open workflow…\tCtrl+O", actions.choose_files, True),
+            ("Select all\tCtrl+A", select_all, True),
+            _LINE,
+            (f"Retry failed jobs ({len(failed)})", lambda: actions.retry(failed), bool(failed)),
+            (f"Cancel waiting jobs ({len(waiting)})", lambda: actions.cancel(waiting), bool(waiting)),
+            (f"Remove finished jobs ({len(ended)})", lambda: actions.remove(ended), bool(ended)),
+        ],
+    )
+
+
+def _made(parent: QWidget, items: Sequence[Item]) -> QMenu:
+    menu = QMenu(parent)
+    menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    for text, act, possible in items:
+        if not text:
+            menu.addSeparator()
+            continue
+        made = menu.addAction(text)
+        made.triggered.connect(lambda _=False, act=act: act())
+        made.setEnabled(possible)
+    return menu

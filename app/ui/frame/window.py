@@ -187,7 +187,7 @@ class Window(QMainWindow):
         if self.pages.currentWidget() is self.settings:
             self.settings.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         else:
-            self.queue.open_search()
+            self.queue.head.open_search()
 
     def _escape(self) -> None:
         if self.viewer.close_viewer() or self.toasts.close_newest():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QModelIndex, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from ...desk import Desk
 from ...jobs.model import Job
@@ -15,13 +15,13 @@ from ...workflows.parameters import parameters
 from ..frame.state import WindowState
 from ..tasks import TaskScope
 from ..theme import Theme
-from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_W, MARGIN, PAGE_HEAD_H, SHORT_BELOW_H, WIDE_W
+from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_W, MARGIN, SHORT_BELOW_H, WIDE_W
 from ..widgets.basics import Button, Icon, Text, column, frame, row
 from ..widgets.motion import Motion
-from ..widgets.small import Segments
 from .actions import Actions
 from .delegate import Hit, JobDelegate, action_of
 from .examples import EXAMPLES, ExampleCard
+from .head import QueueHead
 from .inspector import Inspector
 from .menus import job_menu, more_menu
 from .model import JobModel
@@ -30,13 +30,11 @@ from .view import JobList
 from .viewer import Viewer
 from .zone import DropZone
 
-_FILTERS = (("all", "All"), ("active", "Active"), ("failed", "Failed"), ("done", "Done"))
 _NOTHING = {
     "failed": ("No failed jobs", "Everything in this list went well."),
     "active": ("Nothing is running", "Jobs appear here while they wait and run."),
     "done": ("No finished jobs", "Results appear here when jobs are done."),
 }
-_SEARCH_AFTER_MS = 150
 #: The large drop zone and the examples on an empty page, at most so high.
 _ZONE_H, _CARD_H = 328, 218
 _REPAINT_MS = 50
@@ -75,10 +73,6 @@ class QueuePage(QWidget):
         self._repaint.setSingleShot(True)
         self._repaint.setInterval(_REPAINT_MS)
         self._repaint.timeout.connect(self.list.viewport().update)
-        self._typed = QTimer(self)
-        self._typed.setSingleShot(True)
-        self._typed.setInterval(_SEARCH_AFTER_MS)
-        self._typed.timeout.connect(self._filter)
         self._build()
         self._bind()
         self._show_state()
@@ -86,6 +80,7 @@ class QueuePage(QWidget):
     # Building.
 
     def _build(self) -> None:
+        self.head = QueueHead(self._theme)
         self.left = QWidget()
         self._stack = QStackedWidget()
         self._stack.addWidget(self._list_page())
@@ -93,7 +88,7 @@ class QueuePage(QWidget):
         layout = QVBoxLayout(self.left)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
-        layout.addWidget(self._head())
+        layout.addWidget(self.head)
         layout.addWidget(self._stack, 1)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setHandleWidth(1)
@@ -107,46 +102,6 @@ class QueuePage(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self.splitter)
 
-    def _head(self) -> QWidget:
-        theme = self._theme
-        self.title, self.count = Text(theme, "Queue", "title"), Text(theme, "", "body", "text3")
-        self.filters = Segments(theme, _FILTERS, "Show")
-        self.filters.choose("all")
-        self.search = QLineEdit()
-        self.search.setPlaceholderText("Search jobs")
-        self.search.setAccessibleName("Search jobs")
-        self.search.setFixedSize(184, 32)
-        self.search.setClearButtonEnabled(True)
-        self.search.addAction(theme.icon("search", "text3"), QLineEdit.ActionPosition.LeadingPosition)
-        self.search_button = Button(theme, kind="icon", icon="search", tip="Search jobs", keys="Ctrl+F")
-        self.search_button.hide()
-        self.more = Button(theme, kind="icon", icon="ellipsis", tip="More")
-        self._normal, self._selected = QWidget(), QWidget()
-        self._normal.setLayout(row(self.filters, self.search, self.search_button, self.more, gap=12))
-        self._chosen = Text(theme, "", "row")
-        cancel = Button(theme, "Cancel", "danger", icon="x")
-        retry = Button(theme, "Retry", icon="rotate-ccw")
-        remove = Button(theme, "Remove", icon="trash-2")
-        cancel.clicked.connect(lambda: self._actions.cancel(self.list.selected_ids()))
-        retry.clicked.connect(lambda: self._actions.retry(self.list.selected_ids()))
-        remove.clicked.connect(lambda: self._actions.remove(self.list.selected_ids()))
-        self._selected.setLayout(row(self._chosen, 8, cancel, retry, remove))
-        self._selected.hide()
-        head = QWidget()
-        head.setFixedHeight(PAGE_HEAD_H)
-        head.setLayout(
-            row(
-                self.title,
-                self.count,
-                None,
-                self._normal,
-                self._selected,
-                gap=12,
-                margins=(MARGIN, 0, MARGIN, 0),
-            )
-        )
-        return head
-
     def _list_page(self) -> QWidget:
         theme = self._theme
         self.zone = DropZone(theme, large=False)
@@ -154,7 +109,7 @@ class QueuePage(QWidget):
         box.setLayout(row(self.zone, margins=(MARGIN, 0, MARGIN, 0)))
         self._nothing_title, self._nothing_text = Text(theme, "", "section"), Text(theme, "", "body", "text2")
         show_all = Button(theme, "Show all")
-        show_all.clicked.connect(self.show_all)
+        show_all.clicked.connect(self.head.show_all)
         self._nothing = QWidget()
         layout = column(None)
         icon = Icon(theme, "list-filter", "text3", 28)
@@ -212,11 +167,9 @@ class QueuePage(QWidget):
         actions, model = self._actions, self._model
         for zone in (self.zone, self.empty_zone):
             zone.open_wanted.connect(actions.choose_files)
-        self.filters.chosen.connect(self._filter)
-        self.search.textChanged.connect(self._typed.start)
-        self.search.installEventFilter(self)
-        self.search_button.clicked.connect(self.open_search)
-        self.more.clicked.connect(self._open_more)
+        self.head.filtered.connect(self._filter)
+        self.head.acted.connect(self._act_on_selected)
+        self.head.more.clicked.connect(self._open_more)
         self.list.hit.connect(self._hit)
         self.list.current_changed.connect(self._current_changed)
         self.list.selectionModel().selectionChanged.connect(self._selection_changed)
@@ -246,7 +199,7 @@ class QueuePage(QWidget):
             ("Shift+R", lambda: self._actions.run_on_other(ids())),
             ("Ctrl+C", lambda: self._copy(ids())),
             ("Ctrl+Shift+C", self._copy_parameters),
-            ("/", self.open_search),
+            ("/", self.head.open_search),
             ("Menu", lambda: self._context_menu(self.list.visualRect(self.list.currentIndex()).center())),
         ):
             made = QShortcut(QKeySequence(keys), self.list)
@@ -272,24 +225,12 @@ class QueuePage(QWidget):
         self._read = True
         self._show_state()
 
-    def open_search(self) -> None:
-        self.search.show()
-        self.search_button.hide()
-        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
-        self.search.selectAll()
-
-    def show_all(self) -> None:
-        """Take away filter and search."""
-        self.filters.choose("all")
-        self.search.clear()
-        self._filter()
-
     def escape(self) -> bool:
         """Close or clear one thing; False when there was nothing."""
         if self._narrow and self.inspector.isVisible():
             self.close_inspector()
-        elif self.search.text():
-            self.search.clear()
+        elif self.head.search.text():
+            self.head.search.clear()
         elif self.list.selected_ids():
             self.list.clearSelection()
             self.close_inspector()
@@ -365,8 +306,7 @@ class QueuePage(QWidget):
         self.delegate.tiles = 4 if self.window().width() >= WIDE_W else 2
         if narrow != self._narrow:
             self._narrow = narrow
-            self.search.setVisible(not narrow or bool(self.search.text()))
-            self.search_button.setVisible(not self.search.isVisibleTo(self))
+            self.head.set_narrow(narrow=narrow)
             self._place_inspector()
         elif narrow:
             self._place_inspector()
@@ -391,26 +331,19 @@ class QueuePage(QWidget):
             self.splitter.setSizes([self.width() - INSPECTOR_W - 1, INSPECTOR_W])
         self.inspector_changed.emit()
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self.search and event.type() == QEvent.Type.FocusOut and self._narrow:
-            empty = not self.search.text()
-            self.search.setVisible(not empty)
-            self.search_button.setVisible(empty)
-        return False
-
     def _filter(self) -> None:
-        self._model.show_only(self.filters.key(), self.search.text())  # type: ignore[arg-type]
+        self._model.show_only(self.head.filters.key(), self.head.search.text())  # type: ignore[arg-type]
         self._show_state()
 
     def _show_state(self, *_: object) -> None:
         known = bool(self._model.jobs) or (not self._read and self._state.text("had_jobs") == "yes")
         self._stack.setCurrentIndex(0 if known else 1)
-        self._normal.setVisible(known and not self._selected.isVisibleTo(self))
+        self.head.show_several(len(self.list.selected_ids()), jobs=known)
         empty = bool(self._model.jobs) and self._model.rowCount() == 0
         self._lists.setCurrentIndex(1 if empty else 0)
         if empty:
-            title, text = _NOTHING.get(self.filters.key(), ("", ""))
-            if self.search.text() or not title:
+            title, text = _NOTHING.get(self.head.filters.key(), ("", ""))
+            if self.head.search.text() or not title:
                 title, text = "No job matches", f"{len(self._model.jobs)} jobs are hidden."
             self._nothing_title.setText(title)
             self._nothing_text.setText(text)
@@ -425,8 +358,7 @@ class QueuePage(QWidget):
         text = f"{runs} running, {waits} waiting" if runs or waits else "Nothing running"
         if not self._model.jobs:
             text = "No jobs yet" if self._read else ""
-        self.count.setText(text)
-        self.count.setVisible(not self._narrow)
+        self.head.show_counts(text)
 
     def _repaint_moving(self) -> None:
         self.list.update_moving()
@@ -451,9 +383,7 @@ class QueuePage(QWidget):
 
     def _selection_changed(self) -> None:
         chosen = len(self.list.selected_ids())
-        self._selected.setVisible(chosen > 1)
-        self._normal.setVisible(chosen <= 1 and bool(self._model.jobs))
-        self._chosen.setText(f"{chosen} selected")
+        self.head.show_several(chosen, jobs=bool(self._model.jobs))
         if chosen == 1 and not self._narrow:
             self.open_inspector()
 
@@ -508,6 +438,10 @@ class QueuePage(QWidget):
             case "save_workflow":
                 actions.save_workflow(job_id)
 
+    def _act_on_selected(self, action: str) -> None:
+        ids, actions = self.list.selected_ids(), self._actions
+        {"cancel": actions.cancel, "retry": actions.retry, "remove": actions.remove}[action](ids)
+
     def _context_menu(self, point: QPoint) -> None:
         index = self.list.indexAt(point)
         entry = self._model.entry(index)
@@ -526,7 +460,8 @@ class QueuePage(QWidget):
 
     def _open_more(self) -> None:
         menu = more_menu(self, self._actions, self._model, self.list.selectAll)
-        menu.popup(self.more.mapToGlobal(QPoint(0, self.more.height() + 4)))
+        more = self.head.more
+        menu.popup(more.mapToGlobal(QPoint(0, more.height() + 4)))
 
     def _copy(self, ids: Sequence[str]) -> None:
         if len(ids) == 1:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QFileDialog, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QFileDialog, QVBoxLayout, QWidget
 
 from ... import __version__
 from ...errors import BadInput
@@ -20,6 +20,7 @@ from ..tasks import TaskScope
 from ..theme import Theme
 from ..theme.tokens import MARGIN, PAGE_HEAD_H
 from ..widgets.basics import Button, Text, column, row
+from ..widgets.fields import SearchField
 from ..widgets.scrolling import ScrollBox
 from ..widgets.small import Segments, Switch
 from .rows import PathField, Section, SettingRow
@@ -77,11 +78,7 @@ class SettingsPage(QWidget):
     def _build(self) -> None:
         theme = self._theme
         self.title = Text(theme, "Settings", "title")
-        search = QLineEdit()
-        search.setPlaceholderText("Search settings")
-        search.setAccessibleName("Search settings")
-        search.setFixedSize(220, 32)
-        search.addAction(theme.icon("search", "text3"), QLineEdit.ActionPosition.LeadingPosition)
+        search = SearchField(theme, "Search settings", 220)
         search.textChanged.connect(self._find)
         self.search = search
         head = QWidget()

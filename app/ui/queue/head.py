@@ -1,0 +1,98 @@
+"""The head of the Queue page: title and counts, filter and search; what to do with several selected jobs."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtWidgets import QWidget
+
+from ..theme import Theme
+from ..theme.tokens import MARGIN, PAGE_HEAD_H
+from ..widgets.basics import Button, Text, row
+from ..widgets.fields import SearchField
+from ..widgets.small import Segments
+
+_FILTERS = (("all", "All"), ("active", "Active"), ("failed", "Failed"), ("done", "Done"))
+_SEARCH_AFTER_MS = 150
+
+
+class QueueHead(QWidget):
+    """Signals: ``filtered`` when filter or words are others; ``acted`` with cancel, retry or remove."""
+
+    filtered = Signal()
+    acted = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._narrow = False
+        self.title, self.count = Text(theme, "Queue", "title"), Text(theme, "", "body", "text3")
+        self.filters = Segments(theme, _FILTERS, "Show")
+        self.filters.choose("all")
+        self.search = SearchField(theme, "Search jobs", 184)
+        self.search_button = Button(theme, kind="icon", icon="search", tip="Search jobs", keys="Ctrl+F")
+        self.search_button.hide()
+        self.more = Button(theme, kind="icon", icon="ellipsis", tip="More")
+        self._normal, self._several = QWidget(), QWidget()
+        self._normal.setLayout(row(self.filters, self.search, self.search_button, self.more, gap=12))
+        self._chosen = Text(theme, "", "row")
+        buttons = [
+            self._button("cancel", Button(theme, "Cancel", "danger", icon="x")),
+            self._button("retry", Button(theme, "Retry", icon="rotate-ccw")),
+            self._button("remove", Button(theme, "Remove", icon="trash-2")),
+        ]
+        self._several.setLayout(row(self._chosen, 8, *buttons))
+        self._several.hide()
+        self.setFixedHeight(PAGE_HEAD_H)
+        margins = (MARGIN, 0, MARGIN, 0)
+        self.setLayout(
+            row(self.title, self.count, None, self._normal, self._several, gap=12, margins=margins)
+        )
+        self._typed = QTimer(self)
+        self._typed.setSingleShot(True)
+        self._typed.setInterval(_SEARCH_AFTER_MS)
+        self._typed.timeout.connect(self.filtered)
+        self.filters.chosen.connect(self.filtered)
+        self.search.textChanged.connect(self._typed.start)
+        self.search.installEventFilter(self)
+        self.search_button.clicked.connect(self.open_search)
+
+    def show_counts(self, text: str) -> None:
+        self.count.setText(text)
+        self.count.setVisible(not self._narrow)
+
+    def show_several(self, chosen: int, *, jobs: bool) -> None:
+        """``chosen`` selected jobs: above one, what can be done with them stands in place of the filter."""
+        self._several.setVisible(chosen > 1)
+        self._normal.setVisible(jobs and chosen <= 1)
+        self._chosen.setText(f"{chosen} selected")
+
+    def set_narrow(self, *, narrow: bool) -> None:
+        """In a narrow window the search is a button until it is used, and the counts go."""
+        self._narrow = narrow
+        self.count.setVisible(not narrow)
+        self._fold_search()
+
+    def open_search(self) -> None:
+        self.search.show()
+        self.search_button.hide()
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.search.selectAll()
+
+    def show_all(self) -> None:
+        """Take away filter and words."""
+        self.filters.choose("all")
+        self.search.clear()
+        self.filtered.emit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if watched is self.search and event.type() == QEvent.Type.FocusOut:
+            self._fold_search()
+        return False
+
+    def _fold_search(self) -> None:
+        shown = not self._narrow or bool(self.search.text())
+        self.search.setVisible(shown)
+        self.search_button.setVisible(not shown)
+
+    def _button(self, action: str, button: Button) -> Button:
+        button.clicked.connect(lambda: self.acted.emit(action))
+        return button

@@ -8,6 +8,7 @@ Without names all of them are taken, in dark and in light. Needs a display; Xvfb
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -24,7 +25,7 @@ from app.panel import Panel
 from app.settings import Settings
 from app.ui import loop
 from app.ui.theme import Theme
-from tests.e2e.conftest import blur_chain, color_workflow, written
+from tests.e2e.conftest import blur_chain, written
 from tests.gui.harness import until
 
 EXAMPLES = Path(__file__).parents[1] / "resources" / "workflows"
@@ -62,12 +63,10 @@ async def queue_done(panel: Panel) -> QPixmap:
 
 
 async def queue_failed(panel: Panel) -> QPixmap:
-    bad = color_workflow(3, "bad")
-    bad["2"]["inputs"]["images"] = ["4", 0]
-    bad["3"] = {"class_type": "ImageToMask", "inputs": {"image": ["1", 0], "channel": "alpha"}}
-    bad["4"] = {"class_type": "MaskToImage", "inputs": {"mask": ["3", 0]}}
+    bad = json.loads((EXAMPLES / "batch.json").read_text("utf-8"))
+    bad["6"]["inputs"]["upscale_method"] = "nearest"
     await _run(panel, *_examples(), until_done=True)
-    await _run(panel, written(_below(panel) / "Alpha from a flat picture.json", bad), until_done=True)
+    await _run(panel, written(_below(panel) / "Poster set, enlarged.json", bad), until_done=True)
     return await _settled(panel)
 
 

@@ -1,4 +1,4 @@
-"""What the loop adds to ComfyUI, what it weighs, how quick the command line is.
+"""What the loop adds to ComfyUI, what it weighs, how quick the command line and the window are.
 
     python -m tests.bench [JOBS]
 
@@ -32,6 +32,7 @@ from app.jobs.control import events_of
 from app.jobs.model import JobSpec
 from app.services import LOCAL, Services
 from app.settings import Settings
+from tests.bench import window
 from tests.engines import ENGINES, Engine, started
 
 _ECHO = """
@@ -209,3 +210,4 @@ async def main(count: int) -> None:
 
 if __name__ == "__main__":
     asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))
+    window.report()

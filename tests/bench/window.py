@@ -1,7 +1,7 @@
 """Figures of the window, each in a process of its own: ``python -m tests.bench.window``.
 
-Targets: first paint 1 s, idle CPU under 1 %, loop lag at most 50 ms with ten thousand jobs listed and a hundred
-events a second, frames under 5 ms (p50) while scrolling.
+Targets: first paint 1 s, idle CPU under 1 %, loop lag at most 50 ms with ten thousand jobs listed and a
+hundred events a second, frames under 5 ms (p50) while scrolling.
 """
 
 from __future__ import annotations

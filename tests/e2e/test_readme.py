@@ -15,13 +15,24 @@ import pytest
 from app.endpoint.config import EndpointConfig
 from app.endpoint.local import LocalEndpoint
 from app.services import demo_worker_env
-from tests.e2e.conftest import ROOT, Cli
+from tests.e2e.conftest import ROOT, Cli, until
 from tests.e2e.test_local import stand_in
 
 RESULTS = ROOT / "results"
+_OPENS = re.compile(r"\./run\.sh( \S+\.(json|png))*")
+
+
+def windows() -> list[list[str]]:
+    """The files of each command that opens the window."""
+    return [line.split()[1:] for line in _lines() if _OPENS.fullmatch(line)]
 
 
 def commands() -> list[str]:
+    """All others."""
+    return [line for line in _lines() if not _OPENS.fullmatch(line)]
+
+
+def _lines() -> list[str]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.splitlines() if line.strip()]
@@ -90,6 +101,33 @@ def test_every_command_works(cli: Cli, home: Path, results: Path, runpod_stand_i
     assert re.search(r"http://127\.0\.0\.1:\d+/v2/demo", served)
     shown = {path for line in runs for path in said[line].splitlines()}
     assert {str(path) for path in results.iterdir()} == shown
+
+
+@pytest.mark.parametrize("files", windows(), ids=" ".join)
+def test_every_window_opens_runs_its_files_and_closes(cli: Cli, tmp_path: Path, files: list[str]) -> None:
+    env = {**cli.env, "HOME": str(tmp_path), "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")}
+    env["XDG_CACHE_HOME"] = env["XDG_CACHE_HOME"] or str(Path.home() / ".cache")
+    opened = subprocess.Popen(
+        ["./run.sh", *files], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        until(lambda: (cli.data / "control.json").exists() or opened.poll() is not None, 60)
+        assert opened.poll() is None, opened.communicate()[0]
+        until(lambda: [job["state"] for job in cli.jobs()] == ["done"] * len(files), 60, every=0.5)
+        opened.terminate()
+        said, _ = opened.communicate(timeout=15)
+    finally:
+        opened.kill()
+    assert opened.returncode == 0, said
+    assert "Traceback" not in said
+
+
+def test_the_pictures_of_the_readme_are_there() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(shown) >= 4
+    for path in shown:
+        assert (ROOT / path).read_bytes().startswith(b"\x89PNG"), path
 
 
 def test_ci_runs_what_the_readme_says() -> None:

@@ -59,6 +59,12 @@ async def until(true: Callable[[], Any], timeout: float = 30.0) -> Any:
     return value
 
 
+async def settled(times: int = 5) -> None:
+    """Let Qt do what is due. In a coroutine never process events by hand: it would nest the loop."""
+    for _ in range(times):
+        await asyncio.sleep(0.005)
+
+
 def settle(app: QApplication, times: int = 5) -> None:
     """Let Qt do what is due, deletions too."""
     for _ in range(times):

@@ -251,7 +251,8 @@ class Actions:
     async def _copy_diagnostics(self, job_id: str, done: Callable[[], None]) -> None:
         for job in self._known([job_id]):
             moves = await self._desk.store.timeline(job.id)
-            copy_text(await asyncio.to_thread(diagnostics, job, moves))
+            secrets = [self._around.settings().runpod_api_key.reveal()]
+            copy_text(await asyncio.to_thread(diagnostics, job, moves, secrets=secrets))
             done()
 
     async def _copy_workflow(self, job_id: str) -> None:

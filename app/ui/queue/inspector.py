@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
 from ...jobs.cards import available, closest, error_card, log_lines, missing_name, traceback_text
 from ...jobs.model import Job, Move
@@ -128,9 +128,12 @@ class Inspector(QWidget):
         self._timeline_line = QWidget()
         self._timeline_line.setLayout(row(self._timeline_head, None, self._total))
         self._rule = hairline()
+        # The log takes what room there is; where there is none, this does.
+        self._filler = QWidget()
+        self._filler.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         return column(
             self._error, self._files, self._note, self._preview, self._film, self._tabs, self._texts,
-            self._log_foot, self._timeline_line, self._timeline, self._rule, self._parameters, None,
+            self._log_foot, self._timeline_line, self._timeline, self._rule, self._parameters, self._filler,
             gap=8, margins=(16, 0, 16, 12),
         )  # fmt: skip
 
@@ -243,6 +246,7 @@ class Inspector(QWidget):
         bad = self._entry is not None and self._entry.job.state in _BAD
         self._texts.setVisible(bad and key in ("log", "traceback"))
         self._log_foot.setVisible(bad and key == "log")
+        self._filler.setVisible(self._texts.isHidden())
         self._texts.setCurrentWidget(self._trace if key == "traceback" else self._log)
         shows_timeline, shows_parameters = not bad or key == "timeline", not bad or key == "parameters"
         self._timeline.setVisible(shows_timeline)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QGuiApplication, QTextOption
+from PySide6.QtGui import QGuiApplication, QSyntaxHighlighter, QTextOption
 from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ...jobs.cards import ErrorCard
@@ -16,6 +17,8 @@ from ..widgets.small import PillLabel
 
 _LINES_SHOWN, _FILES_SHOWN = 4, 8
 _LABEL_W = 76
+_ERROR = re.compile(r"error|exception|traceback|failed|invalid|^\* |^ +- ", re.IGNORECASE)
+_WARNING = re.compile(r"warn|rejected|ignored", re.IGNORECASE)
 
 
 class ErrorBox(QFrame):
@@ -157,6 +160,20 @@ class _Value(QWidget):
         self.setLayout(layout)
 
 
+class _LogColours(QSyntaxHighlighter):
+    """Whole lines in the colour of what they say: errors, warnings."""
+
+    def __init__(self, theme: Theme, log: QPlainTextEdit) -> None:
+        super().__init__(log.document())
+        self._theme = theme
+        theme.changed.connect(self.rehighlight)
+
+    def highlightBlock(self, text: str) -> None:
+        role = "red" if _ERROR.search(text) else "amber" if _WARNING.search(text) else ""
+        if role:
+            self.setFormat(0, len(text), self._theme.color(role))
+
+
 class LogText(QPlainTextEdit):
     """Lines of a log or a traceback, to read, select and copy."""
 
@@ -169,6 +186,7 @@ class LogText(QPlainTextEdit):
         self.setAccessibleName(name)
         self.setTabChangesFocus(True)
         self.setMinimumHeight(220)
+        self._colours = _LogColours(theme, self)
         self.set_wrapped(wrapped=True)
         self._restyle()
         theme.changed.connect(self._restyle)

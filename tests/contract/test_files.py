@@ -335,7 +335,7 @@ async def test_a_changed_input_file_is_noticed(client: Client) -> None:
 
 
 async def test_example_workflows_run(engine: Engine) -> None:
-    counts = {"hello": 1, "batch": 6, "photo": 1}
+    counts = {"hello": 1, "batch": 6, "photo": 1, "variations": 4}
     assert {path.stem for path in WORKFLOWS.glob("*.json")} == counts.keys()
     async with Client(engine) as client:
         photo = (WORKFLOWS / "photo.png").read_bytes()

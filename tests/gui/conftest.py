@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-# Without a display Qt aborts the whole run, so windows are drawn off screen unless told otherwise.
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# Without a display Qt aborts the whole run, so windows are drawn off screen unless told otherwise, on a
+# screen that is large enough for them.
+os.environ.setdefault("QT_QPA_PLATFORM", f"offscreen:configfile={Path(__file__).with_name('screen.json')}")
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QApplication

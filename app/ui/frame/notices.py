@@ -89,7 +89,9 @@ class Toast(QFrame):
             Elided(theme, notice.title, "strong"),
             Elided(theme, notice.text, "caption", "text2"),
         )
-        self.detail.setVisible(bool(notice.text))
+        # Hidden, never shown: without a parent it would be a window for a moment, and close an open menu.
+        if not notice.text:
+            self.detail.hide()
         texts = column(self.title, self.detail, gap=1)
         line = row(Icon(theme, icon, role, 18), gap=12, margins=(16, 10, 10, 10))
         line.addLayout(texts, 1)
@@ -185,7 +187,8 @@ def notice_row(theme: Theme, notice: Notice) -> QFrame:
     title, text = Text(theme, notice.title, "row"), Text(theme, notice.text, "caption", "text2")
     for label in (title, text):
         label.setWordWrap(True)
-    text.setVisible(bool(notice.text))
+    if not notice.text:
+        text.hide()
     line = row(Icon(theme, icon, role, 16), gap=10, margins=(0, 6, 0, 6))
     line.addLayout(column(title, text, gap=1), 1)
     line.addWidget(when)

@@ -9,7 +9,7 @@ from ...comfyui.status import ComfyState, ComfyStatus
 from ...health import EndpointStatus
 from ...jobs.words import duration
 from ..theme import Theme
-from ..widgets.basics import Button, Text, hairline, row
+from ..widgets.basics import Button, Text, column, hairline, row
 from ..widgets.floating import Popover
 from ..widgets.small import Bar, PillLabel
 
@@ -79,8 +79,8 @@ def endpoint_popover(
     counts = row(gap=0)
     for word in ("running", "starting", "idle", "throttled"):
         count: int = getattr(status, word)
-        cell = Text(theme, str(count), "title", "amber" if word == "starting" and count else "text")
-        counts.addWidget(_stacked(theme, cell, word), 1)
+        number = Text(theme, str(count), "title", "amber" if word == "starting" and count else "text")
+        counts.addLayout(column(number, Text(theme, word, "caption", "text2")), 1)
     popover.body.addLayout(counts)
     workers = status.running + status.starting + status.idle
     bar = Bar(theme)
@@ -99,13 +99,6 @@ def endpoint_popover(
     )
     _add_buttons(theme, popover, [("Check now", look)])
     return popover
-
-
-def _stacked(theme: Theme, number: Text, word: str) -> Text:
-    # One label of two lines keeps the columns even.
-    number.setText(f"{number.text()}\n{word}")
-    number.setFont(theme.font("row"))
-    return number
 
 
 def _add_lines(theme: Theme, popover: Popover, lines: list[tuple[str, str]]) -> None:

@@ -122,9 +122,10 @@ class Parameters(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(8)
         grid.setVerticalSpacing(5)
+        grid.setColumnMinimumWidth(0, _LABEL_W)
+        grid.setColumnStretch(1, 1)
         for number, each in enumerate(values):
             label = Text(self._theme, each.label, "caption", "text3")
-            label.setFixedWidth(_LABEL_W)
             grid.addWidget(label, number, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(_Value(self._theme, each), number, 1)
         self._layout.replaceWidget(self._grid_box, box)
@@ -152,7 +153,7 @@ class _Value(QWidget):
         text.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         layout = column(text, gap=2)
         if len(parameter.value) > 180 or parameter.value.count("\n") >= _LINES_SHOWN:
-            text.setMaximumHeight(_LINES_SHOWN * 20)
+            text.setMaximumHeight(_LINES_SHOWN * QFontMetrics(text.font()).lineSpacing())
             more = Button(theme, "Show all", "link", size="small")
             more.clicked.connect(lambda: text.setMaximumHeight(16_777_215))
             more.clicked.connect(more.hide)

@@ -21,11 +21,10 @@ from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line, target_name
 from .settings import Settings, from_environment, save_settings
 from .ui.desktop import announce, open_url
-from .ui.frame.notices import Notice, Notices
 from .ui.frame.places import chosen_place, other_place, places_of
 from .ui.frame.popovers import comfy_popover, endpoint_popover
-from .ui.frame.state import WindowState
 from .ui.frame.window import Window
+from .ui.notices import Notice, Notices
 from .ui.queue.actions import Actions, Surroundings
 from .ui.queue.feed import Feed
 from .ui.queue.model import JobModel
@@ -33,6 +32,7 @@ from .ui.queue.page import QueuePage
 from .ui.queue.pictures import PictureStore
 from .ui.queue.viewer import Viewer
 from .ui.settings.page import SettingsPage
+from .ui.state import WindowState
 from .ui.tasks import TaskScope
 from .ui.theme import Theme
 from .ui.theme.tokens import FOLD_BELOW_W

@@ -9,13 +9,14 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 
+from ..notices import Notices
 from ..theme import Theme
 from ..theme.tokens import TOP_BAR_H
 from ..widgets.basics import Button, Icon, Text, hairline, row
 from ..widgets.floating import Popover
 from ..widgets.paint import paint_icon, paint_text, text_width
 from ..widgets.small import Dot
-from .notices import Notices, notice_row
+from .notices import notice_row
 
 
 @dataclass(frozen=True, slots=True)

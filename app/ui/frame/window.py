@@ -29,18 +29,20 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from ..notices import Notice, Notices
 from ..queue.page import QueuePage
 from ..queue.viewer import Viewer
 from ..settings.page import SettingsPage
+from ..state import WindowState
 from ..theme import Theme
 from ..theme.tokens import FOLD_BELOW_W, WINDOW_DEFAULT, WINDOW_MIN
 from ..welcome.page import WelcomePage
+from ..widgets.mark import paint_mark
 from .drops import paths_of, promise
 from .focus import FocusRing
 from .keys import KeySheet
-from .notices import Notice, Notices, Toasts
-from .rail import Rail, paint_mark
-from .state import WindowState
+from .notices import Toasts
+from .rail import Rail
 from .topbar import TopBar
 
 _PAGES = (("queue", "Queue", "list-video", "Ctrl+1"), ("settings", "Settings", "settings", "Ctrl+,"))

@@ -21,9 +21,9 @@ from ...jobs.words import target_name
 from ...settings import Settings
 from ...workflows.collect import Collected, Dropped, Refused, collect
 from ..desktop import copy_text, open_path
-from ..frame.notices import Notice, Notices
-from ..frame.state import WindowState
 from ..loop import shown
+from ..notices import Notice, Notices
+from ..state import WindowState
 from ..tasks import TaskScope
 from ..theme import Theme
 from ..widgets.floating import Question

@@ -12,7 +12,7 @@ from ...desk import Desk
 from ...jobs.model import Job
 from ...jobs.states import State
 from ...workflows.parameters import parameters
-from ..frame.state import WindowState
+from ..state import WindowState
 from ..tasks import TaskScope
 from ..theme import Theme
 from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_W, MARGIN, SHORT_BELOW_H, WIDE_W

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QGuiApplication, QSyntaxHighlighter, QTextOption
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QSyntaxHighlighter, QTextOption
 from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ...jobs.cards import ErrorCard

@@ -11,12 +11,12 @@ from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QWidget
 
 from ...comfyui.find import Found
 from ...jobs.words import size
-from ..frame.rail import Mark
 from ..settings.page import choose_path
 from ..tasks import TaskScope
 from ..theme import Theme
 from ..theme.tokens import SHORT_BELOW_H, TOP_BAR_H
 from ..widgets.basics import Button, Elided, Icon, Text, column, frame, row, set_property
+from ..widgets.mark import Mark
 from ..widgets.small import PillLabel, StepCircle
 
 _CARDS_W = 1056

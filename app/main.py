@@ -104,8 +104,16 @@ def log_to_file(settings: Settings) -> None:
     from logging.handlers import RotatingFileHandler
 
     folder = settings.data_dir / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(folder / "panel.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(
+            folder / "panel.log", maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8"
+        )
+    except OSError as error:
+        raise BadInput(
+            f"The data folder {settings.data_dir} cannot be used: {error.strerror}.",
+            hint="Set COMFY_RUNPOD_DATA to a folder that can be written to.",
+        ) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(RedactingFilter(settings))
     handler.setLevel(logging.INFO)

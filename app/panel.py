@@ -14,6 +14,7 @@ from PySide6.QtCore import Qt
 from .comfyui.find import describe, find_installations
 from .comfyui.status import ComfyState, ComfyStatus
 from .desk import Desk, Outlook
+from .errors import BadInput
 from .health import EndpointStatus, HealthWatch
 from .jobs.model import JobEvent
 from .jobs.states import State
@@ -74,7 +75,8 @@ class Panel:
         self._ended = asyncio.Event()
         self._asking = False
         self._counts = (0, 0)
-        self._comfy = ComfyStatus(ComfyState.STOPPED, None, None, None, None)
+        known = settings.comfyui_dir is not None or settings.comfyui_url is not None
+        self._comfy = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
         self._endpoint: EndpointStatus | None = None
         self._watched: House | None = None
         self._finished: list[JobEvent] = []
@@ -101,6 +103,7 @@ class Panel:
         theme.style()
         self._bind()
         self._show_places()
+        self._show_comfy(self._comfy)
 
     async def run(self, files: Sequence[Path]) -> None:
         """Show the window, then the jobs; ends when the user has closed it."""
@@ -112,7 +115,13 @@ class Panel:
         try:
             # In a thread, and before anybody asks for it: the servers and clients come only now.
             await asyncio.to_thread(importlib.import_module, "app.services")
-            await self.desk.open()
+            try:
+                await self.desk.open()
+            except BadInput as error:
+                # Said in the window, which stays: what else there is can still be looked at.
+                self.notices.problem(error.problem, "The list of jobs cannot be used")
+                await self._ended.wait()
+                return
             self.scope.start(self.desk.run(), "desk")
             self.scope.start(self.health.run(), "health")
             self.scope.start(self._keep_looking(), "look")

@@ -192,6 +192,20 @@ def _states(store: Path) -> list[str]:
 
 
 @on_loop
+async def test_a_broken_list_of_jobs_is_said_in_the_window(theme: Theme, home: Path) -> None:
+    (home / "data" / "jobs.sqlite").write_text("no database", encoding="utf-8")
+    panel = Panel(theme, Settings.load())
+    running = asyncio.create_task(panel.run([]), name="panel-under-test")
+    notice = await until(lambda: panel.notices.all)
+    assert notice[0].title == "The list of jobs cannot be used"
+    assert "jobs.sqlite" in notice[0].text
+    assert panel.window.isVisible()
+    panel.end()
+    await running
+    panel.window.deleteLater()
+
+
+@on_loop
 async def test_another_start_hands_its_files_over(theme: Theme, home: Path) -> None:
     from app.jobs.control_client import ControlClient
 

@@ -20,6 +20,7 @@ from ...jobs.targets import is_remote
 from ...jobs.words import target_name
 from ...settings import Settings
 from ...workflows.collect import Collected, Dropped, Refused, collect
+from ...workflows.parameters import parameters
 from ..desktop import copy_text, open_path
 from ..loop import shown
 from ..notices import Notice, Notices
@@ -111,6 +112,16 @@ class Actions:
 
     def copy_id(self, job_id: str) -> None:
         copy_text(job_id)
+
+    def copy_prompt(self, job_id: str) -> None:
+        """The text that its pictures are made from."""
+        self._scope.start(self._copy_prompt(job_id), "copy-prompt")
+
+    def other_place(self, ids: Sequence[str]) -> str:
+        """What the other target of these jobs is called; empty when there is none, or not one for all."""
+        others = {self._around.other_target(job.target) for job in self._known(ids)}
+        other = others.pop() if len(others) == 1 else None
+        return target_name(other) if other is not None else ""
 
     def copy_workflow(self, job_id: str) -> None:
         """The API form of its workflow as JSON."""
@@ -254,6 +265,13 @@ class Actions:
             secrets = [self._around.settings().runpod_api_key.reveal()]
             copy_text(await asyncio.to_thread(diagnostics, job, moves, secrets=secrets))
             done()
+
+    async def _copy_prompt(self, job_id: str) -> None:
+        spec = await self._desk.store.spec(job_id)
+        text = next((each.value for each in parameters(spec.prompt) if each.label == "Prompt"), "")
+        if not text:
+            raise BadInput(f"{spec.name} has no text prompt.", hint="Copy workflow copies all of it.")
+        copy_text(text)
 
     async def _copy_workflow(self, job_id: str) -> None:
         spec = await self._desk.store.spec(job_id)

@@ -33,7 +33,7 @@ from .model import AnyIndex, Entry, Head, Role
 
 _TILE, _TILE_GAP = 40, 8
 _ACTIONS_W, _COST_W, _RAN_W, _WAITED_W, _GAP = 56, 60, 68, 52, 12
-_STATE_W, _STATE_NARROW_W, _STATE_NARROW_BELOW = 216, 192, 860
+_STATE_W, _STATE_NARROW_W, _STATE_NARROW_BELOW, _NAME_LEAST_W = 216, 192, 860, 160
 _FEW_COLUMNS_BELOW, _FEWEST_BELOW = 720, 640
 _INSET, _FADE_S = 12, 0.2
 _KIND_ICON = {"video": "film", "animation": "film", "audio": "music", "text": "file-text", "model3d": "box"}
@@ -104,9 +104,11 @@ class Columns:
             x -= each
             boxes.append(QRect(x, top, each, height))
         state_w = _STATE_W if width >= _STATE_NARROW_BELOW else _STATE_NARROW_W
-        state = QRect(x - _GAP - state_w, top, state_w, height)
         strip = QRect(MARGIN, top, tiles * (_TILE + _TILE_GAP) - _TILE_GAP, height)
         left = strip.right() + 1 + 16
+        # Before a name is cut too short, the state gives way.
+        state_w = min(state_w, max(x - 2 * _GAP - left - _NAME_LEAST_W, 0))
+        state = QRect(x - _GAP - state_w, top, state_w, height)
         name = QRect(left, top, max(state.left() - _GAP - left, 0), height)
         return cls(strip, name, state, boxes[2], boxes[1], boxes[0], act, menu)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QWidget
 
 from ..theme import Theme
@@ -13,6 +14,7 @@ from ..widgets.small import Segments
 
 _FILTERS = (("all", "All"), ("active", "Active"), ("failed", "Failed"), ("done", "Done"))
 _SEARCH_AFTER_MS = 150
+_GAP = 12
 
 
 class QueueHead(QWidget):
@@ -23,7 +25,7 @@ class QueueHead(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
-        self._narrow = False
+        self._narrow = self._opened = False
         self.title, self.count = Text(theme, "Queue", "title"), Text(theme, "", "body", "text3")
         self.filters = Segments(theme, _FILTERS, "Show")
         self.filters.choose("all")
@@ -32,7 +34,7 @@ class QueueHead(QWidget):
         self.search_button.hide()
         self.more = Button(theme, kind="icon", icon="ellipsis", tip="More")
         self._normal, self._several = QWidget(), QWidget()
-        self._normal.setLayout(row(self.filters, self.search, self.search_button, self.more, gap=12))
+        self._normal.setLayout(row(self.filters, self.search, self.search_button, self.more, gap=_GAP))
         self._chosen = Text(theme, "", "row")
         buttons = [
             self._button("cancel", Button(theme, "Cancel", "danger", icon="x")),
@@ -44,7 +46,7 @@ class QueueHead(QWidget):
         self.setFixedHeight(PAGE_HEAD_H)
         margins = (MARGIN, 0, MARGIN, 0)
         self.setLayout(
-            row(self.title, self.count, None, self._normal, self._several, gap=12, margins=margins)
+            row(self.title, self.count, None, self._normal, self._several, gap=_GAP, margins=margins)
         )
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
@@ -57,7 +59,7 @@ class QueueHead(QWidget):
 
     def show_counts(self, text: str) -> None:
         self.count.setText(text)
-        self.count.setVisible(not self._narrow)
+        self._fit()
 
     def show_several(self, chosen: int, *, jobs: bool) -> None:
         """``chosen`` selected jobs: above one, what can be done with them stands in place of the filter."""
@@ -68,12 +70,11 @@ class QueueHead(QWidget):
     def set_narrow(self, *, narrow: bool) -> None:
         """In a narrow window the search is a button until it is used, and the counts go."""
         self._narrow = narrow
-        self.count.setVisible(not narrow)
-        self._fold_search()
+        self._fit()
 
     def open_search(self) -> None:
-        self.search.show()
-        self.search_button.hide()
+        self._opened = True
+        self._fit()
         self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.search.selectAll()
 
@@ -85,13 +86,25 @@ class QueueHead(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if watched is self.search and event.type() == QEvent.Type.FocusOut:
-            self._fold_search()
+            self._opened = False
+            self._fit()
         return False
 
-    def _fold_search(self) -> None:
-        shown = not self._narrow or bool(self.search.text())
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Beside an open inspector there may be too little room, in a wide window too."""
+        room = self.width() - 2 * MARGIN + _GAP - self._width_of(self.title, self.filters, self.more)
+        wide = not self._narrow and self._width_of(self.search) <= room
+        shown = wide or self._opened or bool(self.search.text())
         self.search.setVisible(shown)
         self.search_button.setVisible(not shown)
+        self.count.setVisible(wide and self._width_of(self.search, self.count) <= room)
+
+    def _width_of(self, *parts: QWidget) -> int:
+        return sum(part.sizeHint().width() + _GAP for part in parts)
 
     def _button(self, action: str, button: Button) -> Button:
         button.clicked.connect(lambda: self.acted.emit(action))

@@ -22,14 +22,21 @@ def job_menu(parent: QWidget, actions: Actions, model: JobModel, ids: Sequence[s
     jobs = [model.jobs[job_id].job for job_id in ids if job_id in model.jobs]
     active, ended = any(not job.is_final for job in jobs), any(job.is_final for job in jobs)
     one = ids[0] if len(ids) == 1 else ""
+    other = actions.other_place(ids)
+    can_elsewhere = ended and bool(other)
     return _made(
         parent,
         [
             ("Open outputs", lambda: actions.open_outputs(one), bool(one and jobs and jobs[0].outputs)),
             ("Cancel\tDel", lambda: actions.cancel(ids), active),
             ("Run again\tR", lambda: actions.retry(ids), ended),
-            ("Run again on the other target\tShift+R", lambda: actions.run_on_other(ids), ended),
+            (
+                f"Run again on {other or 'another place'}\tShift+R",
+                lambda: actions.run_on_other(ids),
+                can_elsewhere,
+            ),
             _LINE,
+            ("Copy prompt", lambda: actions.copy_prompt(one), bool(one)),
             ("Copy workflow", lambda: actions.copy_workflow(one), bool(one)),
             ("Save workflow…", lambda: actions.save_workflow(one), bool(one)),
             ("Copy job id", lambda: actions.copy_id(one), bool(one)),

@@ -15,7 +15,7 @@ from ...workflows.parameters import parameters
 from ..state import WindowState
 from ..tasks import TaskScope
 from ..theme import Theme
-from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_W, MARGIN, SHORT_BELOW_H, WIDE_W
+from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_W, LIST_MIN_W, MARGIN, SHORT_BELOW_H, WIDE_W
 from ..widgets.basics import Button, Icon, Text, column, frame, row
 from ..widgets.motion import Motion
 from .actions import Actions
@@ -85,6 +85,8 @@ class QueuePage(QWidget):
         self._stack = QStackedWidget()
         self._stack.addWidget(self._list_page())
         self._stack.addWidget(self._empty_page())
+        # What is hidden here, as the examples, shall not push the inspector aside.
+        self.left.setMinimumWidth(LIST_MIN_W)
         layout = QVBoxLayout(self.left)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)

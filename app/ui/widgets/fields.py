@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QLineEdit
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QLineEdit, QSizePolicy
 
 from ..theme import Theme
+
+_LEAST_W = 96
 
 
 class SearchField(QLineEdit):
@@ -15,10 +18,19 @@ class SearchField(QLineEdit):
         self._theme = theme
         self.setPlaceholderText(prompt)
         self.setAccessibleName(prompt)
-        self.setFixedSize(width, 32)
+        self._width = width
+        self.setFixedHeight(32)
+        self.setMaximumWidth(width)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.setClearButtonEnabled(True)
         self._glass = self.addAction(theme.icon("search", "text3"), QLineEdit.ActionPosition.LeadingPosition)
         theme.changed.connect(self._restyle)
+
+    def sizeHint(self) -> QSize:
+        return QSize(self._width, 32)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(_LEAST_W, 32)
 
     def _restyle(self) -> None:
         self._glass.setIcon(self._theme.icon("search", "text3"))

@@ -132,7 +132,9 @@ class Segments(QFrame):
             self._buttons[key] = button
         self.setLayout(row(*self._buttons.values(), gap=2, margins=(2, 2, 2, 2)))
         self.setFixedHeight(32)
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        # Compact ones take the width there is, and can be narrower than they would like.
+        across = QSizePolicy.Policy.Preferred if compact else QSizePolicy.Policy.Fixed
+        self.setSizePolicy(across, QSizePolicy.Policy.Fixed)
 
     def choose(self, key: str) -> None:
         self._buttons[key].setChecked(True)

@@ -21,6 +21,7 @@ from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line, target_name
 from .settings import Settings, from_environment, save_settings
+from .ui.collector import GuiCollector
 from .ui.desktop import announce, open_url
 from .ui.frame.places import chosen_place, other_place, places_of
 from .ui.frame.popovers import comfy_popover, endpoint_popover
@@ -86,6 +87,7 @@ class Panel:
         self.model = JobModel()
         self.pictures = PictureStore(settings.data_dir / "thumbnails")
         self.motion = Motion()
+        self._collector = GuiCollector()
         self.feed = Feed(self.model, self.pictures, self._job_ended)
         self.desk = Desk(
             settings, on_event=self.feed.take, on_window=self._window_wanted, on_reset=self._read_again
@@ -157,6 +159,7 @@ class Panel:
         window.files_dropped.connect(self._files_dropped)
         window.close_wanted.connect(lambda: self.scope.start(self._ask_to_close(), "close"))
         window.look_wanted.connect(lambda: self.scope.start(self._look(), "look-now"))
+        window.folded.connect(self._show_chips)
         window.open_files = self.actions.choose_files
         window.viewer.reveal_wanted.connect(self.actions.reveal)
         bar.target_chosen.connect(lambda key: self._start_change({"target": key}))
@@ -334,6 +337,12 @@ class Panel:
         """The owner of this computer's ComfyUI, while this process runs the jobs."""
         return self.desk.services.house if self.desk.services is not None else None
 
+    def _show_chips(self) -> None:
+        """Shorter words in a narrow window."""
+        self._show_comfy(self._comfy)
+        if self._endpoint is not None:
+            self._show_endpoint(self._endpoint)
+
     def _show_comfy(self, status: ComfyStatus) -> None:
         strong, dot, link = _CHIP[status.state]
         if status.state is ComfyState.NOT_SET_UP and chosen_place(self.settings) == DEMO:
@@ -347,6 +356,9 @@ class Panel:
     def _show_endpoint(self, status: EndpointStatus) -> None:
         strong, _, rest = status.text.partition(" · ")
         role = _ENDPOINT_ROLE.get(status.tone, "text")
+        if self.window.width() < FOLD_BELOW_W and status.reachable and not status.tone:
+            busy = status.running + status.starting
+            strong, rest = f"{busy} / {busy + status.idle}", f"{status.in_queue} queued"
         self.window.topbar.endpoint.show_state(strong, f"·  {rest}" if rest else "", role=role)
         self._endpoint = status
 
@@ -404,7 +416,7 @@ class Panel:
         try:
             outlook = await self.desk.outlook()
             if outlook.remote or outlook.local or outlook.unsent:
-                title, text = _farewell(outlook)
+                title, text = farewell(outlook)
                 if not await Question(
                     self._theme, self.window, title, text, "Stay", "Quit", destroys=False
                 ).ask():
@@ -421,9 +433,10 @@ class Panel:
         await self.desk.close()
         self.pictures.close()
         self.motion.want(self.window.queue, wanted=False)
+        self._collector.close()
 
 
-def _farewell(outlook: Outlook) -> tuple[str, str]:
+def farewell(outlook: Outlook) -> tuple[str, str]:
     """The question before closing, and what becomes of the jobs."""
     parts = []
     if outlook.remote:

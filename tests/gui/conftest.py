@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from PySide6.QtWidgets import QApplication
 from app.ui.queue.pictures import PictureStore
 from app.ui.theme import Theme
 from tests.e2e.conftest import Cli
-from tests.gui.harness import Left, left_behind
+from tests.gui.harness import Left, left_behind, settle
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +31,13 @@ def app(qapp: QApplication) -> QApplication:
 @pytest.fixture(autouse=True)
 def nothing_left(app: QApplication, request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a test that leaves a window, a timer, a thread or a child process behind."""
+    # What a test leaves to the collector dies here, on the GUI thread, and not in whichever comes next.
+    gc.disable()
     before = Left.now(app)
     yield
+    settle(app)
+    gc.collect()
+    gc.enable()
     left = left_behind(app, before)
     if left:
         pytest.fail(f"the test left behind: {'; '.join(left)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import os
 import threading
 import time
@@ -13,7 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from PySide6.QtCore import QCoreApplication, QEvent, QMimeData, QObject, QPoint, QPointF, Qt, QTimer, QUrl
+import shiboken6
+from PySide6.QtCore import (
+    QCoreApplication,
+    QEvent,
+    QMimeData,
+    QObject,
+    QPoint,
+    QPointF,
+    Qt,
+    QThread,
+    QTimer,
+    QUrl,
+)
 from PySide6.QtGui import QColor, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -153,6 +166,7 @@ class Left:
     threads: frozenset[int]
     timers: frozenset[int]
     children: frozenset[int]
+    qt_threads: frozenset[int]
 
     @classmethod
     def now(cls, app: QApplication) -> Left:
@@ -160,7 +174,8 @@ class Left:
             frozenset(id(widget) for widget in _windows(app)),
             frozenset(thread.ident or 0 for thread in _threads()),
             frozenset(id(timer) for timer in _timers(app)),
-            frozenset(process.pid for process in psutil.Process(os.getpid()).children(recursive=True)),
+            frozenset(process.pid for process in _children()),
+            frozenset(id(thread) for thread in _qt_threads()),
         )
 
 
@@ -172,6 +187,7 @@ def left_behind(app: QApplication, before: Left, patience_s: float = 3.0) -> Seq
         found = [f"window {type(w).__name__}" for w in _windows(app) if id(w) not in before.widgets]
         found += [f"thread {t.name}" for t in _threads() if (t.ident or 0) not in before.threads]
         found += [f"timer of {type(t.parent()).__name__}" for t in _timers(app) if id(t) not in before.timers]
+        found += [f"Qt thread {type(t).__name__}" for t in _qt_threads() if id(t) not in before.qt_threads]
         found += [f"process {p.pid}" for p in _children() if p.pid not in before.children]
         if not found or time.monotonic() > deadline:
             return found
@@ -198,3 +214,9 @@ def _timers(app: QApplication) -> list[QTimer]:
 
 def _children() -> list[psutil.Process]:
     return psutil.Process(os.getpid()).children(recursive=True)
+
+
+def _qt_threads() -> list[QThread]:
+    """Those started by our own classes; they are in no tree of objects."""
+    known = [each for each in gc.get_objects() if isinstance(each, QThread)]
+    return [thread for thread in known if shiboken6.isValid(thread) and thread.isRunning()]

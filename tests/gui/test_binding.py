@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
+
+from app.ui.queue.model import JobModel
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="None is immortal from Python 3.12 on")
@@ -27,3 +30,23 @@ def test_the_window_system_starts(qtbot: QtBot) -> None:
     label.show()
     qtbot.waitExposed(label)
     assert label.grab().toImage().size() == label.size()
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="immortal from Python 3.12 on")
+def test_fifty_thousand_calls_leave_the_references_as_they_were(qtbot: QtBot) -> None:
+    """Calls without a value, calls that return None, signals with slots, timers, and our own painting."""
+    model = JobModel()
+    label, timer, told = QLabel(), QTimer(), []
+    qtbot.addWidget(label)
+    model.counted.connect(lambda *counts: told.append(counts))
+    watched = (None, True, False)
+    before = [sys.getrefcount(value) for value in watched]
+    for number in range(10_000):
+        label.setText(str(number))
+        label.setEnabled(number % 2 == 0)
+        timer.setInterval(number)
+        label.layout()
+        model.counted.emit(number, 0)
+    after = [sys.getrefcount(value) for value in watched]
+    assert len(told) == 10_000
+    assert all(abs(now - then) < 1_000 for now, then in zip(after, before, strict=True)), (before, after)

@@ -55,6 +55,8 @@ async def test_a_dropped_workflow_becomes_a_picture_in_the_list(theme: Theme, ho
     async with opened(theme) as panel:
         window = panel.window
         assert window.queue.empty_zone.isVisible()
+        hint = "Pictures are samples. Set up ComfyUI to run real workflows."
+        assert (window.queue.hint.isVisible(), window.queue.hint_text.text()) == (True, hint)
         drag(window, files(EXAMPLES / "hello.json"))
         assert window.queue.empty_zone._over.text() == "Release to run 1 workflow on Demo engine"
         drop(window, files(EXAMPLES / "hello.json"))

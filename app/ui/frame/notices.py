@@ -95,7 +95,8 @@ class Toasts(QObject):
         area.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Resize:
+        wanted = QEvent.Type.Resize if watched is self._area else QEvent.Type.LayoutRequest
+        if event.type() == wanted:
             self.arrange()
         return False
 
@@ -121,6 +122,7 @@ class Toasts(QObject):
         toast = Toast(self._theme, notice)
         toast.setParent(self._area)
         toast.gone.connect(self._drop)
+        toast.installEventFilter(self)
         self.shown.append(toast)
         toast.show()
         self.arrange()

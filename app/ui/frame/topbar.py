@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 
 from ..notices import Notices
@@ -70,6 +70,17 @@ class TargetButton(Button):
         return self._place.title if self._place else "Choose…"
 
 
+class _ChipButton(Button):
+    """As wide as what is laid out in it, which a button by itself is not."""
+
+    def sizeHint(self) -> QSize:
+        layout = self.layout()
+        return QSize(layout.totalSizeHint().width(), 32) if layout is not None else super().sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        return self.sizeHint()
+
+
 class Chip(QFrame):
     """A state in a few words, 32 high. A click opens its popover.
 
@@ -84,7 +95,7 @@ class Chip(QFrame):
     def __init__(self, theme: Theme, name: str, icon: str = "") -> None:
         super().__init__()
         self._name = name
-        self._button = Button(theme, kind="chip", tip=name)
+        self._button = _ChipButton(theme, kind="chip", tip=name)
         self._dot = Dot(theme) if not icon else None
         self._icon = Icon(theme, icon, "text3") if icon else None
         self._words = [Text(theme, "", "row"), Text(theme, "", "body", "text2")]
@@ -99,8 +110,7 @@ class Chip(QFrame):
         lead.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         for words in self._words:
             words.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._inner = row(lead, *self._words, self._link, margins=(12, 0, 12, 0))
-        self._button.setLayout(self._inner)
+        self._button.setLayout(row(lead, *self._words, self._link, margins=(12, 0, 12, 0)))
 
     @property
     def button(self) -> Button:
@@ -120,8 +130,6 @@ class Chip(QFrame):
         if self._dot is not None:
             self._dot.set_role(dot)
         self._button.setAccessibleName(f"{self._name}: {strong} {rest}".strip())
-        self._inner.activate()
-        self._button.setFixedWidth(self._inner.sizeHint().width())
 
     @property
     def text(self) -> str:
@@ -209,6 +217,13 @@ class MenuRow(Button):
         super().__init__(theme, kind="menurow")
         self._parts = (icon, tone, title, note, checked)
         self.setAccessibleName(f"{title}, {note}{', in force' if checked else ''}")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        # Outside a dialog a button of Qt's takes the space bar only.
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.click()
+        else:
+            super().keyPressEvent(event)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

@@ -55,11 +55,13 @@ class Window(QMainWindow):
         files_dropped: paths of files and folders.
         close_wanted: the user wants to end; nothing is closed by it yet.
         look_wanted: the user wants the states of ComfyUI and the endpoint anew.
+        folded: the window became narrow, or wide again.
     """
 
     files_dropped = Signal(list)
     close_wanted = Signal()
     look_wanted = Signal()
+    folded = Signal()
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Window(QMainWindow):
         self.queue, self.settings, self.welcome = queue, settings, welcome
         self.target_name = ""
         self._may_close = False
+        self._folded = False
         self.setWindowTitle("Comfy RunPod")
         self.setWindowIcon(app_icon())
         self.setMinimumSize(QSize(*WINDOW_MIN))
@@ -194,7 +197,10 @@ class Window(QMainWindow):
     def _escape(self) -> None:
         if self.viewer.close_viewer() or self.toasts.close_newest():
             return
-        self.queue.escape()
+        if self.pages.currentWidget() is self.settings:
+            self.settings.search.clear()
+        else:
+            self.queue.escape()
 
     def _next_region(self, step: int) -> None:
         """Rail, top bar, page, inspector: the first control of the next one gets the focus."""
@@ -221,8 +227,11 @@ class Window(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         folded = self.width() < FOLD_BELOW_W
-        self.rail.set_folded(folded)
-        self.topbar.set_short(folded)
+        if folded != self._folded:
+            self._folded = folded
+            self.rail.set_folded(folded)
+            self.topbar.set_short(folded)
+            self.folded.emit()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         text, good = promise(event.mimeData(), self.target_name)

@@ -19,6 +19,7 @@ from ...jobs.words import ago, cost, duration, is_remote, makes, pill, ran_s, se
 from ..theme import Theme
 from ..theme.tokens import MARGIN
 from ..widgets.paint import (
+    PILL_H,
     TURNS,
     centred,
     paint_bar,
@@ -28,6 +29,7 @@ from ..widgets.paint import (
     paint_pill,
     paint_text,
     paint_tile,
+    pill_height,
 )
 from .model import AnyIndex, Entry, Head, Role
 
@@ -306,8 +308,11 @@ class JobDelegate(QStyledItemDelegate):
     def _paint_state(self, painter: QPainter, box: QRect, entry: Entry) -> None:
         job, theme, now = entry.job, self._theme, self._now()
         shown = pill(job)
-        width = paint_pill(painter, theme, box.left(), box.top() + 10, shown.text, shown.tone, shown.icon)
-        aside = QRect(box.left() + width + 10, box.top() + 10, box.width() - width - 10, 20)
+        # A pill of larger text grows upwards: below it is the second line.
+        height = pill_height(theme)
+        top = box.top() + 10 + PILL_H - height
+        width = paint_pill(painter, theme, box.left(), top, shown.text, shown.tone, shown.icon)
+        aside = QRect(box.left() + width + 10, top, box.width() - width - 10, height)
         bar = _BAR.get(job.state) if job.lost_contact_since is None else None
         if job.is_final:
             paint_text(painter, theme, aside, ago(job.ended_at or job.changed_at, now), "caption", "text3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 
@@ -27,7 +27,7 @@ from .pictures import PictureStore
 from .preview import FilmStrip, Preview
 from .timeline import Timeline
 
-_PREVIEW_H, _PREVIEW_SHORT_H = 256, 200
+_PREVIEW_H, _PREVIEW_SHORT_H, _MARGIN = 256, 200, 16
 _COPIED_MS = 2000
 _TABS = (("log", "Log"), ("traceback", "Traceback"), ("timeline", "Timeline"), ("parameters", "Parameters"))
 _BAD = {State.FAILED, State.TIMED_OUT}
@@ -50,7 +50,6 @@ class Inspector(QWidget):
         super().__init__()
         self.setProperty("region", "inspector")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setMinimumWidth(INSPECTOR_MIN_W)
         self.setMaximumWidth(INSPECTOR_MAX_W)
         self.setAccessibleName("Job details")
         self._theme, self._pictures, self._now = theme, pictures, now
@@ -79,8 +78,8 @@ class Inspector(QWidget):
         self._build_parts()
         body = QWidget()
         body.setLayout(self._body_layout())
-        self._scroll = ScrollBox(body)
-        self._foot_left, self._foot_right = Button(theme, ""), Button(theme, "")
+        self._scroll = ScrollBox(body, "Details")
+        self._foot_left, self._foot_right = Button(theme, "", size="snug"), Button(theme, "", size="snug")
         self._foot_left.clicked.connect(lambda: self._act(self._foot_left))
         self._foot_right.clicked.connect(lambda: self._act(self._foot_right))
         foot = row(margins=(16, 12, 16, 16))
@@ -134,8 +133,14 @@ class Inspector(QWidget):
         return column(
             self._error, self._files, self._note, self._preview, self._film, self._tabs, self._texts,
             self._log_foot, self._timeline_line, self._timeline, self._rule, self._parameters, self._filler,
-            gap=8, margins=(16, 0, 16, 12),
+            gap=8, margins=(_MARGIN, 0, _MARGIN, 12),
         )  # fmt: skip
+
+    def minimumSizeHint(self) -> QSize:
+        """Larger texts need more: neither the tabs of a failed job nor the buttons are ever cut."""
+        foot = self._foot_left.minimumSizeHint().width() + 8 + self._foot_right.minimumSizeHint().width()
+        least = max(self._tabs.minimumSizeHint().width(), foot) + 2 * _MARGIN + 1
+        return QSize(max(INSPECTOR_MIN_W, least), super().minimumSizeHint().height())
 
     @property
     def job_id(self) -> str:

@@ -15,7 +15,16 @@ from ...workflows.parameters import parameters
 from ..state import WindowState
 from ..tasks import TaskScope
 from ..theme import Theme
-from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_W, LIST_MIN_W, MARGIN, SHORT_BELOW_H, WIDE_W
+from ..theme.tokens import (
+    FOLD_BELOW_W,
+    INSPECTOR_MAX_W,
+    INSPECTOR_MIN_W,
+    INSPECTOR_W,
+    LIST_MIN_W,
+    MARGIN,
+    SHORT_BELOW_H,
+    WIDE_W,
+)
 from ..widgets.basics import Button, Icon, Text, column, frame, row
 from ..widgets.motion import Motion
 from .actions import Actions
@@ -65,6 +74,7 @@ class QueuePage(QWidget):
         self._wants_inspector = False
         self._read = False
         self._details_of = ("", "")
+        self._inspector_w = INSPECTOR_W
         self.delegate = JobDelegate(theme, pictures, model.place)
         self.list = JobList(model, self.delegate)
         self.inspector = Inspector(theme, pictures)
@@ -185,7 +195,7 @@ class QueuePage(QWidget):
         model.modelReset.connect(self._show_state)
         self._pictures.arrived.connect(lambda _: self._repaint.start())
         self._motion.ticked.connect(self._repaint_moving)
-        self.splitter.splitterMoved.connect(lambda *_: self.inspector_changed.emit())
+        self.splitter.splitterMoved.connect(self._splitter_moved)
         self._theme.changed.connect(self.list.viewport().update)
         self._add_keys()
 
@@ -283,13 +293,13 @@ class QueuePage(QWidget):
         return self.inspector.width() if self.inspector.isVisible() else 0
 
     def save_state(self) -> None:
-        self._state.put("queue_splitter", self.splitter.saveState())
+        self._state.put("inspector_width", str(self._inspector_w))
         self._state.put("had_jobs", "yes" if self._model.jobs else "no")
 
     def restore_state(self) -> None:
-        kept = self._state.bytes("queue_splitter")
-        if not kept.isEmpty():
-            self.splitter.restoreState(kept)
+        kept = self._state.text("inspector_width")
+        if kept.isdigit():
+            self._inspector_w = min(max(int(kept), INSPECTOR_MIN_W), INSPECTOR_MAX_W)
 
     def show_hint(self, text: str, button: str, act: Callable[[], None]) -> None:
         """A note below the examples, as that the pictures are the demo engine's. An empty text: none."""
@@ -322,15 +332,19 @@ class QueuePage(QWidget):
                 shown = inspector.isVisibleTo(self)
                 inspector.setParent(self)
                 inspector.setVisible(shown)
-            width = min(INSPECTOR_W, self.width())
+            width = min(max(INSPECTOR_W, inspector.minimumSizeHint().width()), self.width())
             inspector.setGeometry(self.width() - width, 0, width, self.height())
             inspector.raise_()
         elif self.splitter.indexOf(inspector) < 0:
             shown = inspector.isVisibleTo(self)
             self.splitter.addWidget(inspector)
             inspector.setVisible(shown)
-        if not self._narrow and inspector.isVisible() and self.splitter.sizes()[1] < INSPECTOR_W:
-            self.splitter.setSizes([self.width() - INSPECTOR_W - 1, INSPECTOR_W])
+        if not self._narrow and inspector.isVisible():
+            self.splitter.setSizes([self.width() - self._inspector_w - 1, self._inspector_w])
+        self.inspector_changed.emit()
+
+    def _splitter_moved(self) -> None:
+        self._inspector_w = self.inspector.width()
         self.inspector_changed.emit()
 
     def _filter(self) -> None:

@@ -13,7 +13,7 @@ from ...jobs.words import Point, duration
 from ..theme import Theme
 from ..widgets.paint import paint_text
 
-_LINE_H, _DOT_R = 26, 4.5
+_LINE_H, _DOT_R, _COLUMN_W = 26, 4.5, 68
 _ROLE = {"passed": "green_bar", "now": "blue_bar", "failed": "red_bar", "ahead": "ctl"}
 
 
@@ -65,13 +65,13 @@ class Timeline(QWidget):
             painter.setBrush(colour)
             painter.drawEllipse(centre, _DOT_R, _DOT_R)
         right = Qt.AlignmentFlag.AlignRight
+        column = round(_COLUMN_W * theme.text_scale)
         kind = "row" if point.state == "now" else "body"
         role = "text3" if point.state == "ahead" else "text"
-        paint_text(painter, theme, box.adjusted(24, 0, -132, 0), point.text, kind, role)
+        paint_text(painter, theme, box.adjusted(24, 0, -2 * column, 0), point.text, kind, role)
         if point.took_s is not None:
-            paint_text(
-                painter, theme, box.adjusted(0, 0, -70, 0), duration(point.took_s), "caption", "text2", right
-            )
+            took = box.adjusted(0, 0, -column, 0)
+            paint_text(painter, theme, took, duration(point.took_s), "caption", "text2", right)
         clock = "now" if point.state == "now" else ""
         if point.at is not None and not clock:
             clock = time.strftime("%H:%M:%S", time.localtime(point.at))

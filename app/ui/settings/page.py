@@ -102,7 +102,7 @@ class SettingsPage(QWidget):
         line = row(content, None)
         line.setStretch(0, 100)
         holder.setLayout(line)
-        self._scroll = ScrollBox(holder)
+        self._scroll = ScrollBox(holder, "Settings")
         body = row(nav, gap=32, margins=(16, 0, MARGIN, 0))
         body.addWidget(self._scroll, 1)
         layout = QVBoxLayout(self)

@@ -57,9 +57,13 @@ class Colours:
         return replace(self, line2=self.ctl, text3=self.text2)
 
     def roles(self) -> dict[str, str]:
-        """Every role by its name, and the rail's chosen item, which each scheme takes from another level."""
+        """Every role by its name, and two that each scheme takes from another level.
+
+        These are the rail's chosen item, ``rail_on``, and a control at rest, ``control``.
+        """
         named = {f.name: getattr(self, f.name) for f in fields(self)}
-        return named | {"rail_on": self.bg3 if self.bg0 == DARK.bg0 else self.bg4}
+        dark = self.bg0 == DARK.bg0
+        return named | {"rail_on": self.bg3 if dark else self.bg4, "control": self.bg3 if dark else self.bg2}
 
 
 DARK: Final = Colours(

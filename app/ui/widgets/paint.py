@@ -17,6 +17,10 @@ _UNKNOWN_PART = 0.3
 TURNS = "loader-circle"
 
 
+def pill_height(theme: Theme) -> int:
+    return round(PILL_H * theme.text_scale)
+
+
 def pill_width(theme: Theme, text: str, icon: str = "") -> int:
     """The width of a pill in pixels."""
     return 16 + (16 if icon else 0) + _metrics(theme, "pill").horizontalAdvance(text)
@@ -24,7 +28,7 @@ def pill_width(theme: Theme, text: str, icon: str = "") -> int:
 
 def paint_pill(painter: QPainter, theme: Theme, x: int, y: int, text: str, tone: str, icon: str = "") -> int:
     """Draw a pill at its top left corner; its width."""
-    height = round(PILL_H * theme.text_scale)
+    height = pill_height(theme)
     width = pill_width(theme, text, icon)
     box = QRect(x, y, width, height)
     painter.setPen(Qt.PenStyle.NoPen)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QButtonGroup, QCheckBox, QFrame, QProgressBar, QSi
 
 from ..theme import Theme
 from .basics import Button, row
-from .paint import PILL_H, paint_bar, paint_pill, pill_width
+from .paint import paint_bar, paint_pill, pill_height, pill_width
 
 
 class PillLabel(QWidget):
@@ -30,7 +30,7 @@ class PillLabel(QWidget):
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(pill_width(self._theme, self._text, self._icon), round(PILL_H * self._theme.text_scale))
+        return QSize(pill_width(self._theme, self._text, self._icon), pill_height(self._theme))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)

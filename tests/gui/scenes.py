@@ -1,0 +1,312 @@
+"""The design's pictures as whole windows: a real panel over a real store of made-up jobs, nothing running.
+
+For tests and for a script that takes pictures alike:
+
+    async with scene("queue_running", theme, folder, (1440, 900)) as panel:
+        panel.window.grab().save("queue-running.png")
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtWidgets import QApplication
+
+from app.comfyui.find import Found
+from app.comfyui.status import ComfyState, ComfyStatus
+from app.health import EndpointStatus
+from app.jobs.model import Job, JobEvent, JobSpec, Move, OutputFile
+from app.jobs.states import State
+from app.panel import Panel
+from app.settings import Secret, Settings
+from app.ui.notices import Notice
+from app.ui.theme import Theme
+from app.workflows.parameters import Expected
+from tests.gui.harness import settled, until
+from worker.contract import Progress
+
+FULL, SMALL = (1440, 900), (1024, 640)
+#: A quarter to three of a Wednesday: what is 20 minutes old is still of today.
+NOW = time.mktime((2026, 10, 14, 14, 32, 0, 0, 0, -1))
+ENDPOINT = "comfy-flux-prod"
+PICTURES = Path(__file__).parents[2] / "resources" / "workflows" / "previews"
+_VIEWS = [PICTURES / f"{name}.jpg" for name in ("hello", "batch", "photo", "variations")]
+_MISSING = "sd3.5_large_fp8_scaled.safetensors"
+
+
+@dataclass(frozen=True)
+class Made:
+    """One job of a scene: as the store has it, and how far it is."""
+
+    job: Job
+    progress: Progress | None = None
+    prompt: dict[str, Any] = field(default_factory=dict)
+    moves: Sequence[Move] = ()
+
+
+def portrait(
+    prompt: str = "Studio portrait, warm rim light, 85 mm, shallow depth of field",
+) -> dict[str, Any]:
+    """A workflow whose parameters are worth showing."""
+    sampler = {
+        "seed": 482117336, "steps": 20, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple",
+        "denoise": 1.0, "model": ["2", 0], "positive": ["3", 0], "negative": ["4", 0],
+        "latent_image": ["5", 0],
+    }  # fmt: skip
+    lora = {"lora_name": "film-portrait-v3.safetensors", "strength_model": 0.75, "strength_clip": 0.75}
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {
+        "1": ("CheckpointLoaderSimple", {"ckpt_name": "flux1-dev-fp8.safetensors"}),
+        "2": ("LoraLoader", {**lora, "model": ["1", 0], "clip": ["1", 1]}),
+        "3": ("CLIPTextEncode", {"text": prompt, "clip": ["2", 1]}),
+        "4": ("CLIPTextEncode", {"text": "blurry, text", "clip": ["2", 1]}),
+        "5": ("EmptyLatentImage", {"width": 896, "height": 1152, "batch_size": 4}),
+        "6": ("KSampler", sampler),
+        "7": ("VAEDecode", {"samples": ["6", 0], "vae": ["1", 2]}),
+        "8": ("SaveImage", {"filename_prefix": "portrait", "images": ["7", 0]}),
+    }
+    return {key: {"class_type": kind, "inputs": inputs} for key, (kind, inputs) in nodes.items()}
+
+
+def made(
+    number: int, name: str, state: State, *, target: str = ENDPOINT, waited: float = 0, ran: float = 0,
+    ago: float = 0, files: int = 1, size: int = 1_700_000, wide: int = 1024, high: int = 1024,
+    kind: str = "image", progress: Progress | None = None, **values: Any,
+) -> Made:  # fmt: skip
+    """A job that has waited and run so many seconds, and ended ``ago`` seconds before now."""
+    final = state in (State.DONE, State.FAILED, State.CANCELLED, State.TIMED_OUT)
+    begun = final or state is State.RUNNING
+    created = NOW - ago - waited - ran
+    job_id = str(values.pop("id", f"{number:08x}")).ljust(32, "0")
+    media = {"image": "image/jpeg", "video": "video/mp4", "audio": "audio/flac"}[kind]
+    paths = [_VIEWS[(number + n) % len(_VIEWS)] for n in range(files)]
+    if kind != "image":
+        paths = [path.with_suffix(f".{media.partition('/')[2]}") for path in paths]
+    outputs = tuple(OutputFile(path.name, str(path), "8", media, size // max(files, 1)) for path in paths)
+    base: dict[str, Any] = {
+        "id": job_id, "seq": number, "name": name, "target": target, "output_dir": str(PICTURES),
+        "state": state, "created_at": created, "changed_at": NOW - ago,
+        "started_at": created + waited if begun else None, "ended_at": NOW - ago if final else None,
+        "outputs": outputs if state is State.DONE else (), "expected": Expected(kind, files, wide, high),
+    }  # fmt: skip
+    way = [(State.PREPARING, created), (State.SUBMITTING, created), (State.WAITING, created + 1)]
+    way += [(State.RUNNING, created + waited)] if begun else []
+    way += [(State.DOWNLOADING, NOW - ago - 1)] if state is State.DONE else []
+    way += [(state, NOW - ago)] if final else []
+    job = Job(**{**base, **values})
+    return Made(job, progress, portrait(), [Move(at, each) for each, at in way])
+
+
+def _failure() -> dict[str, Any]:
+    wrong = {
+        "type": "value_not_in_list", "message": "Value not in list",
+        "details": f"ckpt_name: '{_MISSING}' not in (list of length 4)",
+        "extra_info": {"input_name": "ckpt_name", "received_value": _MISSING},
+    }  # fmt: skip
+    there = ("sd3.5_large", "flux1-dev-fp8", "sd_xl_base_1.0", "juggernautXL_v9")
+    log = ["got prompt", "Failed to validate prompt for output 9:", "* CheckpointLoaderSimple 4:"]
+    log += ["  - Value not in list: ckpt_name:", f"    '{_MISSING}'", "Output will be ignored"]
+    log += ["worker: prompt rejected, 1 node error", "worker: 4 files in checkpoints"]
+    details = {
+        "node": {"id": "4", "class_type": "CheckpointLoaderSimple", "input": "ckpt_name"},
+        "traceback": "Traceback (most recent call last):\n  File 'execution.py', line 1\nValueError: no file",
+        "diagnostic_info": {
+            "node_errors": {"4": {"class_type": "CheckpointLoaderSimple", "errors": [wrong]}},
+            "available_models": {"checkpoints": [f"{name}.safetensors" for name in there]},
+            "last_log_lines": log,
+        },
+    }
+    summary = f"The workflow was not accepted: ckpt_name has no {_MISSING}."
+    return {
+        "code": "validation_failed",
+        "summary": summary,
+        "hint": "Choose another file.",
+        "details": details,
+    }
+
+
+ROOM = made(2, "Room restyle, depth ControlNet", State.RUNNING, target="local", waited=0, ran=41,
+            progress=Progress("9", "VAEDecode", 0, 0, 11, 12))  # fmt: skip
+FLUX = made(1, "Flux portrait, studio light", State.RUNNING, id="7c1f0e92", waited=4, ran=18, files=4,
+            wide=896, high=1152, progress=Progress("6", "SamplerCustomAdvanced", 12, 20, 3, 6))  # fmt: skip
+WAN = made(3, "Wan 2.2 text to video, 5 s", State.STARTING, waited=38, kind="video", wide=832, high=480)
+WAITING = (
+    WAN,
+    made(4, "Qwen-Image poster set", State.WAITING, waited=21, files=6, wide=1328, high=1328),
+    made(5, "Alpine lakes, SDXL base + refiner", State.WAITING, waited=12, files=4, wide=1216, high=832),
+    made(6, "Upscale 4× UltraSharp", State.UPLOADING, waited=2, wide=4096, high=4096),
+)
+FAILED = made(8, "Glass orbs, SD 3.5 Large", State.FAILED, id="2b90d4aa", waited=6, ran=2, ago=360, files=2,
+              error=_failure())  # fmt: skip
+FINISHED = (
+    made(7, "Misty ridges, Flux schnell", State.DONE, waited=3, ran=14, ago=120, files=8, size=9_800_000,
+         wide=1344, high=768),
+    FAILED,
+    made(9, "Night city, neon rain", State.DONE, waited=2, ran=22, ago=540, files=4, size=6_100_000,
+         wide=1152, high=896),
+    made(10, "Kontext restyle, watercolour", State.DONE, target="local", ran=72, ago=840),
+    made(11, "Fog forest, SDXL", State.DONE, waited=2, ran=9, ago=1020, files=2, size=3_600_000),
+    made(12, "ACE-Step instrumental, 30 s", State.DONE, waited=5, ran=19, ago=1260, kind="audio",
+         size=5_300_000),
+    *(made(n, f"Study {n - 12}", State.DONE, waited=2, ran=12, ago=1300 + n * 60) for n in range(13, 45)),
+)  # fmt: skip
+JOBS = (FLUX, ROOM, *WAITING, *FINISHED)
+
+
+@asynccontextmanager
+async def opened(
+    theme: Theme,
+    folder: Path,
+    jobs: Sequence[Made] = (),
+    size: tuple[int, int] | None = FULL,
+    **settings: Any,
+) -> AsyncIterator[Panel]:
+    """A panel with these jobs in its store and in its list, at the moment :data:`NOW`. It is not run."""
+    data = folder / "data"
+    (folder / "ComfyUI").mkdir(parents=True, exist_ok=True)
+    known: dict[str, Any] = {
+        "comfyui_dir": folder / "ComfyUI", "runpod_endpoint_id": ENDPOINT, "target": ENDPOINT,
+        "runpod_api_key": Secret("of-a-test"), "welcomed": True, "config_file": data / "settings.yaml",
+    }  # fmt: skip
+    panel = Panel(theme, Settings(data_dir=data, output_dir=folder / "out", **{**known, **settings}))
+    queue = panel.window.queue
+    panel.model._now = queue.delegate._now = queue.inspector._now = lambda: NOW
+    panel.model.tick()
+    if size is not None:
+        panel.window.resize(*size)
+    try:
+        await panel.desk.open()
+        _fill(data / "jobs.sqlite", jobs)
+        await panel._read_jobs()
+        panel.window.show()
+        panel.window.activateWindow()
+        for each in jobs:
+            if each.progress is not None:
+                panel.feed.take(JobEvent(each.job, each.progress))
+        await until(lambda: not panel.feed._gathered)
+        for entry in panel.model.jobs.values():
+            entry.since = 0.0  # nothing fades in
+        await settled()
+        yield panel
+    finally:
+        _close_popups()
+        await panel._close()
+        panel.window.deleteLater()
+        await settled()
+
+
+@asynccontextmanager
+async def scene(
+    name: str, theme: Theme, folder: Path, size: tuple[int, int] | None = None
+) -> AsyncIterator[Panel]:
+    """A window that shows what the picture of that name does; its panel."""
+    jobs, arrange, usual = SCENES[name]
+    async with opened(theme, folder, jobs, size or usual, welcomed=arrange not in _WELCOMES) as panel:
+        panel._show_comfy(ComfyStatus(ComfyState.RUNNING, "http://127.0.0.1:8188", NOW - 720, "0.3.64"))
+        text = "1 running · 1 starting · 3 in queue"
+        figures = EndpointStatus("runpod", True, running=1, starting=1, idle=1, in_queue=3, text=text)
+        panel._show_endpoint(replace(figures, checked_at=time.time() - 2))
+        await arrange(panel)
+        await until(lambda: not panel.scope._tasks)
+        await settled()
+        yield panel
+
+
+async def _queue_empty(panel: Panel) -> None:
+    assert panel.window.queue.empty_zone.isVisible()
+
+
+async def _queue_running(panel: Panel) -> None:
+    """The running job is chosen and shows its live preview."""
+    for number, each in enumerate((FLUX, ROOM), 2):
+        preview = base64.b64encode(_VIEWS[number].read_bytes()).decode()
+        panel.feed.take(JobEvent(each.job, replace(each.progress or Progress(), preview=preview)))
+        await until(lambda job=each.job: panel.pictures.preview(job.id))
+    panel.window.queue.select(FLUX.job.id)
+    await _pictures(panel)
+
+
+async def _queue_error(panel: Panel) -> None:
+    panel.window.queue.select(FAILED.job.id)
+    await _pictures(panel)
+
+
+async def _queue_min(panel: Panel) -> None:
+    panel.window.queue.list.select(FLUX.job.id)
+    await _pictures(panel)
+
+
+async def _welcome_found(panel: Panel) -> None:
+    folder = Path.home() / "ComfyUI"
+    panel.window.welcome.show_found(Found(folder, "0.3.64", 23, 212_000_000_000, folder / "venv/bin/python"))
+    panel.window.show_welcome()
+
+
+async def _welcome_not_found(panel: Panel) -> None:
+    panel.window.welcome.show_found(None)
+    panel.window.show_welcome()
+
+
+async def _settings(panel: Panel) -> None:
+    panel.window.show_page("settings")
+
+
+async def _overlays(panel: Panel) -> None:
+    """The target menu, the endpoint's popover and a toast, all at once."""
+    await _queue_running(panel)
+    panel.notices.tell(Notice("4 images saved", "Night city, neon rain · 22 s", "done", "Show", lambda: None))
+    panel.window.topbar.open_targets()
+    panel.window.topbar.endpoint.clicked.emit()
+
+
+async def _pictures(panel: Panel) -> None:
+    """Wait for the pictures in sight."""
+    queue = panel.window.queue
+    await settled()
+    queue.grab()
+    outputs = [
+        o.path for e in queue.list.visible_entries() for o in e.job.outputs[:2] if o.path.endswith("jpg")
+    ]
+    await until(lambda: all(panel.pictures.thumbnail(path) is not None for path in outputs))
+
+
+Arrange = Callable[[Panel], Awaitable[None]]
+_WELCOMES = (_welcome_found, _welcome_not_found)
+_ERROR = (ROOM, WAN, *FINISHED)
+#: What each shows: its jobs, how it is arranged, and its size in the pictures.
+SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
+    "queue_empty": ((), _queue_empty, FULL),
+    "queue_running": (JOBS, _queue_running, FULL),
+    "queue_error": (_ERROR, _queue_error, FULL),
+    "queue_min": (JOBS, _queue_min, SMALL),
+    "welcome_found": ((), _welcome_found, FULL),
+    "welcome": ((), _welcome_not_found, FULL),
+    "settings": (JOBS, _settings, FULL),
+    "overlays": (JOBS, _overlays, FULL),
+}
+
+
+def _fill(path: Path, jobs: Sequence[Made]) -> None:
+    """Put jobs where the store reads them, with times of their own: the store itself knows only now."""
+    with closing(sqlite3.connect(path)) as db, db:
+        for each in jobs:
+            job = each.job
+            spec = JobSpec(job.name, job.target, each.prompt, job.output_dir, id=job.id)
+            texts = (json.dumps(job.to_json()), json.dumps(spec.to_json()))
+            db.execute(
+                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?)", (job.seq, job.id, job.state, job.target, *texts)
+            )
+            moves = [(job.id, move.at, move.state, move.note) for move in each.moves]
+            db.executemany("INSERT INTO moves VALUES (?, ?, ?, ?)", moves)
+
+
+def _close_popups() -> None:
+    while (popup := QApplication.activePopupWidget()) is not None:
+        popup.close()

@@ -135,8 +135,10 @@ class JobStore:
 
     async def spec(self, job_id: str) -> JobSpec:
         def read(db: sqlite3.Connection) -> JobSpec:
-            (raw,) = db.execute("SELECT spec FROM jobs WHERE id = ?", (job_id,)).fetchone()
-            return JobSpec.from_json(json.loads(raw))
+            row = db.execute("SELECT spec FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            if row is None:
+                raise BadInput(f"There is no job {job_id!r}.", hint="It was removed.")
+            return JobSpec.from_json(json.loads(row[0]))
 
         return await self._run(read)
 

@@ -153,6 +153,19 @@ async def test_a_failed_job_explains_itself_and_runs_again(theme: Theme, home: P
 
 
 @on_loop
+async def test_a_removed_job_leaves_list_and_inspector_and_keeps_its_files(theme: Theme, home: Path) -> None:
+    async with opened(theme, EXAMPLES / "hello.json") as panel:
+        done = (await until(lambda: [job for job in jobs_of(panel) if job.state is State.DONE], 60))[0]
+        queue = panel.window.queue
+        await until(lambda: queue.inspector.isVisible())
+        panel.actions.cancel_or_remove([done.id])
+        await until(lambda: not jobs_of(panel))
+        assert not queue.inspector.isVisible()
+        assert queue.empty_zone.isVisible()
+        assert Path(done.outputs[0].path).is_file()
+
+
+@on_loop
 async def test_closing_says_which_jobs_go_on_and_the_next_start_has_them(theme: Theme, home: Path) -> None:
     slow = written(home / "slow.json", blur_chain(60, 900))
     async with opened(theme, slow) as panel:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence, QResizeEvent, QShortcut
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from ...desk import Desk
+from ...errors import BadInput
 from ...jobs.model import Job
 from ...jobs.states import State
 from ...workflows.parameters import parameters
@@ -72,6 +73,8 @@ class QueuePage(QWidget):
         self._actions, self._state, self._scope, self._motion = actions, state, scope, motion
         self._narrow = False
         self._wants_inspector = False
+        self._pending = ""
+        self._hint_act: Callable[[], None] = lambda: None
         self._read = False
         self._details_of = ("", "")
         self._inspector_w = INSPECTOR_W
@@ -150,6 +153,7 @@ class QueuePage(QWidget):
         self.hint = frame("hint")
         self.hint_text = Text(theme, "", "body", "text")
         self.hint_button = Button(theme, "", size="small")
+        self.hint_button.clicked.connect(lambda: self._hint_act())
         self.hint.setLayout(
             row(
                 Icon(theme, "flask-conical", "teal"),
@@ -230,8 +234,6 @@ class QueuePage(QWidget):
         if not self._narrow:
             self.open_inspector()
 
-    _pending = ""
-
     def jobs_read(self) -> None:
         """The jobs of earlier days are known now; before, an empty list says nothing."""
         self._read = True
@@ -306,8 +308,7 @@ class QueuePage(QWidget):
         self.hint.setVisible(bool(text))
         self.hint_text.setText(text)
         self.hint_button.set_label(button)
-        self.hint_button.disconnect(self)
-        self.hint_button.clicked.connect(act)
+        self._hint_act = act
 
     # What happens.
 
@@ -368,6 +369,8 @@ class QueuePage(QWidget):
         self._motion.want(self, moving)
         if self._pending:
             self.select(self._pending)
+        if self.inspector.isVisible() and self.inspector.job_id not in self._model.jobs:
+            self.close_inspector()  # it was removed
 
     def _show_count(self) -> None:
         runs, waits = self._model.counts()
@@ -414,8 +417,10 @@ class QueuePage(QWidget):
         moves = await self._desk.store.timeline(job.id)
         shown = None
         if fresh:
-            spec = await self._desk.store.spec(job.id)
-            shown = parameters(spec.prompt)
+            try:
+                shown = parameters((await self._desk.store.spec(job.id)).prompt)
+            except BadInput:
+                return  # removed while it was being read
         self.inspector.show_details(job.id, moves, shown)
 
     # Controls.

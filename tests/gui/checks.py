@@ -18,15 +18,35 @@ from PySide6.QtWidgets import (
 
 from app.ui.frame.focus import FocusRing
 from app.ui.frame.notices import Toast
+from app.ui.frame.window import Window
 from app.ui.widgets.basics import Elided
 from app.ui.widgets.small import PillLabel
+from tests.gui.harness import box_in
 
+Box = tuple[int, int, int, int]
 _NO_LIMIT = 16_777_215
 
 
 def shown(root: QWidget) -> Iterator[QWidget]:
     """Every visible widget in a window, itself left out."""
     return (child for child in root.findChildren(QWidget) if child.isVisible())
+
+
+def near(found: Box, wanted: Box) -> bool:
+    """Whether two boxes are the same to within two pixels."""
+    return all(abs(a - b) <= 2 for a, b in zip(found, wanted, strict=True))
+
+
+def regions(window: Window) -> dict[str, Box]:
+    """Where the parts of the Queue page are that are in sight."""
+    queue = window.queue
+    parts: dict[str, QWidget] = {
+        "rail": window.rail, "top bar": window.topbar, "page head": queue.head, "drop zone": queue.zone,
+        "list": queue.list,
+    }  # fmt: skip
+    if queue.inspector.isVisible():
+        parts["inspector"] = queue.inspector
+    return {name: box_in(window, part) for name, part in parts.items()}
 
 
 def clipped(root: QWidget) -> list[str]:

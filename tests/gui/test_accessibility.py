@@ -67,8 +67,8 @@ async def test_the_list_is_a_list_and_its_rows_are_sentences(theme: Theme, tmp_p
         said = [found.child(row).text(QAccessible.Text.Name) for row in range(found.childCount())]
         assert said[0] == "Running, 2 jobs"
         assert said[1] == (
-            "Flux portrait, studio light, running on RunPod, 60 percent, SamplerCustomAdvanced step 12 of 20, "
-            "waited 4 seconds, ran 18 seconds"
+            "Flux portrait, studio light, running on RunPod, 60 percent, "
+            "SamplerCustomAdvanced step 12 of 20, waited 4 seconds, ran 18 seconds"
         )
         assert said == [
             panel.model.index(row).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(len(said))

@@ -1,4 +1,4 @@
-"""Everything by the keyboard: the order of Tab, regions, the list, shortcuts, Esc, the focus ring."""
+"""Getting about by the keyboard: the order of Tab, regions, moving in the list, the focus ring."""
 
 from __future__ import annotations
 
@@ -7,51 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractItemView, QApplication, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QWidget
 
-from app.panel import Panel
 from app.ui.frame.focus import FocusRing
-from app.ui.frame.keys import KeySheet
 from app.ui.queue.delegate import Columns
 from app.ui.theme import Theme
-from app.ui.widgets.floating import Popover
 from tests.gui.checks import shown
-from tests.gui.harness import colour_at, on_loop, settled, until
-from tests.gui.scenes import FAILED, FINISHED, FLUX, JOBS, ROOM, WAITING, opened, scene
+from tests.gui.hands import Key, Mod, at_list, chosen, focused, press
+from tests.gui.harness import colour_at, on_loop
+from tests.gui.scenes import FINISHED, FLUX, ROOM, WAITING, scene
 
-Key, Mod = Qt.Key, Qt.KeyboardModifier
 #: The list from top to bottom.
 ORDER = [FLUX, ROOM, WAITING[3], *WAITING[:3], *FINISHED]
 
 
-def press(key: Qt.Key, modifier: Qt.KeyboardModifier = Mod.NoModifier, times: int = 1) -> None:
-    """Press a key where the focus is, as a person does."""
-    for _ in range(times):
-        target = QApplication.activePopupWidget() or QApplication.focusWidget()
-        assert target is not None
-        QTest.keyClick(target, key, modifier)
-
-
-def focused() -> QWidget:
-    found = QApplication.focusWidget()
-    assert found is not None
-    return found
-
-
-def chosen(panel: Panel) -> list[str]:
-    return [panel.model.jobs[job_id].job.name for job_id in panel.window.queue.list.selected_ids()]
-
-
 def names(jobs: Iterable[Any]) -> list[str]:
     return [each.job.name for each in jobs]
-
-
-async def at_list(panel: Panel, job_id: str = FLUX.job.id) -> None:
-    panel.window.queue.list.select(job_id)
-    panel.window.queue.list.setFocus(Qt.FocusReason.TabFocusReason)
-    await settled()
 
 
 def _stops(window: QWidget) -> list[QWidget]:
@@ -161,153 +134,6 @@ async def test_enter_opens_the_details_and_space_the_picture(theme: Theme, tmp_p
         press(Key.Key_Space)
         assert not panel.window.viewer.isVisible()
         assert focused() is queue.list
-
-
-@on_loop
-async def test_esc_closes_one_thing_at_a_time_in_its_order(theme: Theme, tmp_path: Path) -> None:
-    async with scene("queue_min", theme, tmp_path) as panel:
-        window, queue = panel.window, panel.window.queue
-        queue.head.open_search()
-        queue.head.search.setText("misty")
-        await until(lambda: queue.list.model().rowCount() == 2)
-        await at_list(panel, FINISHED[0].job.id)
-        queue.open_inspector()
-        queue.open_viewer(0)
-        states = [(True, True, True, True), (False, True, True, True), (False, False, True, True)]
-        states += [(False, False, False, True), (False, False, False, False)]
-        for state in states:
-            assert _open(panel) == state
-            press(Key.Key_Escape)
-        window.topbar.open_targets()
-        await at_list(panel, FINISHED[0].job.id)
-        press(Key.Key_Escape)
-        assert QApplication.activePopupWidget() is None
-        assert chosen(panel) == [FINISHED[0].job.name]
-
-
-def _open(panel: Panel) -> tuple[bool, bool, bool, bool]:
-    """Whether viewer, inspector, search and selection are there."""
-    queue = panel.window.queue
-    parts = (panel.window.viewer.isVisible(), queue.inspector.isVisible())
-    return (*parts, bool(queue.head.search.text()), bool(queue.list.selected_ids()))
-
-
-@on_loop
-async def test_esc_elsewhere_leaves_the_list_alone(theme: Theme, tmp_path: Path) -> None:
-    async with scene("queue_running", theme, tmp_path) as panel:
-        panel.window.show_page("settings")
-        panel.window.settings.search.setText("motion")
-        panel.window.settings.search.setFocus()
-        press(Key.Key_Escape)
-        assert panel.window.settings.search.text() == ""
-        press(Key.Key_Escape)
-        assert chosen(panel) == [FLUX.job.name]
-
-
-@pytest.mark.parametrize(
-    ("key", "modifier", "called"),
-    [
-        (Key.Key_Delete, Mod.NoModifier, "cancel_or_remove"),
-        (Key.Key_R, Mod.NoModifier, "retry"),
-        (Key.Key_R, Mod.ShiftModifier, "run_on_other"),
-    ],
-)
-def test_letters_act_on_the_selected_jobs_while_the_list_has_the_focus(
-    theme: Theme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: Any, modifier: Any, called: str
-) -> None:
-    @on_loop
-    async def look() -> None:
-        async with scene("queue_error", theme, tmp_path) as panel:
-            calls: list[list[str]] = []
-            monkeypatch.setattr(panel.actions, called, calls.append)
-            search = panel.window.queue.head.search
-            search.setFocus()
-            press(key, modifier)
-            assert calls == []
-            assert search.text().lower() == ("r" if key == Key.Key_R else "")
-            search.clear()
-            await at_list(panel, FAILED.job.id)
-            press(key, modifier)
-            assert calls == [[FAILED.job.id]]
-
-    look()
-
-
-@on_loop
-async def test_diagnostics_and_parameters_go_to_the_clipboard(theme: Theme, tmp_path: Path) -> None:
-    async with scene("queue_error", theme, tmp_path) as panel:
-        clipboard = QApplication.clipboard()
-        await at_list(panel, FAILED.job.id)
-        press(Key.Key_C, Mod.ControlModifier)
-        await until(lambda: "Model not found" in clipboard.text())
-        assert FAILED.job.id in clipboard.text()
-        press(Key.Key_C, Mod.ControlModifier | Mod.ShiftModifier)
-        assert "Seed: 482117336" in clipboard.text()
-
-
-@on_loop
-async def test_shortcuts_of_the_window(theme: Theme, tmp_path: Path) -> None:
-    async with scene("queue_running", theme, tmp_path) as panel:
-        window, queue = panel.window, panel.window.queue
-        await at_list(panel)
-        press(Key.Key_Comma, Mod.ControlModifier)
-        assert window.pages.currentWidget() is window.settings
-        press(Key.Key_F, Mod.ControlModifier)
-        assert focused() is window.settings.search
-        press(Key.Key_1, Mod.ControlModifier)
-        assert window.pages.currentWidget() is queue
-        for key, modifier in ((Key.Key_F, Mod.ControlModifier), (Key.Key_Slash, Mod.NoModifier)):
-            queue.list.setFocus()
-            press(key, modifier)
-            assert focused() is queue.head.search
-            assert queue.head.search.text() == ""
-        press(Key.Key_T, Mod.ControlModifier)
-        assert isinstance(QApplication.activePopupWidget(), Popover)
-        press(Key.Key_Escape)
-        press(Key.Key_F1)
-        assert isinstance(QApplication.activePopupWidget(), KeySheet)
-        press(Key.Key_F1)
-        assert QApplication.activePopupWidget() is None
-
-
-@on_loop
-async def test_opening_pasting_looking_and_quitting_are_asked_of_the_panel(
-    theme: Theme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with opened(theme, tmp_path, JOBS) as panel:
-        window, calls = panel.window, []
-        await at_list(panel)
-        monkeypatch.setattr(window, "open_files", lambda: calls.append("open"))
-        for signal, name in ((window.files_dropped, "paste"), (window.look_wanted, "look")):
-            signal.disconnect()
-            signal.connect(lambda *_, name=name: calls.append(name))
-        window.close_wanted.disconnect()
-        window.close_wanted.connect(lambda: calls.append("quit"))
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(str(tmp_path / "flow.json"))])
-        QApplication.clipboard().setMimeData(data)
-        press(Key.Key_O, Mod.ControlModifier)
-        press(Key.Key_V, Mod.ControlModifier)
-        press(Key.Key_F5)
-        press(Key.Key_Q, Mod.ControlModifier)
-        assert calls == ["open", "paste", "look", "quit"]
-        QApplication.clipboard().clear()
-
-
-@on_loop
-async def test_arrows_choose_in_the_target_menu(theme: Theme, tmp_path: Path) -> None:
-    async with scene("queue_running", theme, tmp_path) as panel:
-        picked: list[str] = []
-        panel.window.topbar.target_chosen.disconnect()
-        panel.window.topbar.target_chosen.connect(picked.append)
-        await at_list(panel)
-        press(Key.Key_T, Mod.ControlModifier)
-        popover = QApplication.activePopupWidget()
-        assert popover is not None
-        QTest.keyClick(popover.focusWidget(), Key.Key_Up)
-        QTest.keyClick(popover.focusWidget(), Key.Key_Return)
-        assert picked == ["local"]
-        assert QApplication.activePopupWidget() is None
 
 
 @on_loop

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QWidget
 
 from ..notices import Kind, Notice, Notices
 from ..theme import Theme
-from ..widgets.basics import Button, Elided, Icon, Text, column, row
+from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, column, row
 from ..widgets.floating import shadow
 
 _ICON: dict[Kind, tuple[str, str]] = {
@@ -124,8 +124,9 @@ class Toasts(QObject):
         toast.gone.connect(self._drop)
         toast.installEventFilter(self)
         self.shown.append(toast)
-        toast.show()
+        # In its place first: shown in the corner, it would take the pointer there for one over it.
         self.arrange()
+        toast.show()
 
     def _drop(self, toast: Toast) -> None:
         if toast in self.shown:
@@ -140,9 +141,7 @@ def notice_row(theme: Theme, notice: Notice) -> QFrame:
     icon, role = _ICON[notice.kind]
     box = QFrame()
     when = Text(theme, time.strftime("%H:%M", time.localtime(notice.at)), "caption", "text3")
-    title, text = Text(theme, notice.title, "row"), Text(theme, notice.text, "caption", "text2")
-    for label in (title, text):
-        label.setWordWrap(True)
+    title, text = Wrapped(theme, notice.title, "row"), Wrapped(theme, notice.text, "caption", "text2")
     if not notice.text:
         text.hide()
     line = row(Icon(theme, icon, role, 16), gap=10, margins=(0, 6, 0, 6))

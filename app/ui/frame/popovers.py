@@ -9,7 +9,7 @@ from ...comfyui.status import ComfyState, ComfyStatus
 from ...health import EndpointStatus
 from ...jobs.words import duration
 from ..theme import Theme
-from ..widgets.basics import Button, Text, column, hairline, row
+from ..widgets.basics import Button, Text, Wrapped, column, hairline, row
 from ..widgets.floating import Popover
 from ..widgets.small import Bar, PillLabel
 
@@ -42,20 +42,11 @@ def comfy_popover(
         lines.append(("Running for", duration(time.time() - status.since)))
     _add_lines(theme, popover, lines)
     if status.detail:
-        detail = Text(
-            theme, status.detail, "caption", "red" if status.state is ComfyState.CRASHED else "text2"
-        )
-        detail.setWordWrap(True)
-        popover.body.addWidget(detail)
+        role = "red" if status.state is ComfyState.CRASHED else "text2"
+        popover.body.addWidget(Wrapped(theme, status.detail, "caption", role))
     if status.state is ComfyState.NOT_SET_UP:
-        why = Text(
-            theme,
-            "Choose its folder in Settings. Workflows run on the demo engine meanwhile.",
-            "body",
-            "text2",
-        )
-        why.setWordWrap(True)
-        popover.body.addWidget(why)
+        why = "Choose its folder in Settings. Workflows run on the demo engine meanwhile."
+        popover.body.addWidget(Wrapped(theme, why, "body", "text2"))
         _add_buttons(theme, popover, [("Open settings", set_up)])
     elif status.state is ComfyState.RUNNING:
         _add_buttons(theme, popover, [("Open in browser", browse), ("Stop", stop)])
@@ -106,10 +97,8 @@ def _add_lines(theme: Theme, popover: Popover, lines: list[tuple[str, str]]) -> 
         if value:
             name = Text(theme, label, "caption", "text3")
             name.setFixedWidth(_LABEL_W)
-            shown = Text(theme, value, "body")
-            shown.setWordWrap(True)
             line = row(name)
-            line.addWidget(shown, 1)
+            line.addWidget(Wrapped(theme, value), 1)
             popover.body.addLayout(line)
 
 

@@ -16,7 +16,7 @@ from ...jobs.words import ago, duration, pill, target_name, timeline
 from ...workflows.parameters import Parameter
 from ..theme import Theme
 from ..theme.tokens import INSPECTOR_MAX_W, INSPECTOR_MIN_W, PAGE_HEAD_H
-from ..widgets.basics import Button, Elided, Text, column, hairline, row
+from ..widgets.basics import Button, Elided, Text, Wrapped, column, hairline, row
 from ..widgets.paint import TURNS
 from ..widgets.scrolling import ScrollBox
 from ..widgets.small import PillLabel, Segments
@@ -120,8 +120,7 @@ class Inspector(QWidget):
         copy.clicked.connect(lambda: self._emit("copy_log"))
         self._log_foot = QWidget()
         self._log_foot.setLayout(row(self._log_about, None, self._wrap, copy, gap=4))
-        self._note = Text(theme, "", "caption", "amber")
-        self._note.setWordWrap(True)
+        self._note = Wrapped(theme, "", "caption", "amber")
 
     def _body_layout(self) -> QVBoxLayout:
         self._timeline_line = QWidget()

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QVBoxLayout, 
 from ...jobs.cards import ErrorCard
 from ...workflows.parameters import Parameter
 from ..theme import Theme
-from ..widgets.basics import Button, Elided, Icon, Text, clear, column, frame, row
+from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, clear, column, frame, row
 from ..widgets.small import PillLabel
 
 _LINES_SHOWN, _FILES_SHOWN = 4, 8
@@ -33,11 +33,10 @@ class ErrorBox(QFrame):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self.setProperty("kind", "error")
-        self._title = Text(theme, "", "section")
-        self._text, self._place = Text(theme, "", "body"), Text(theme, "", "caption", "text2")
-        self._hint = Text(theme, "", "caption", "text2")
+        self._title = Wrapped(theme, "", "section")
+        self._text, self._place = Wrapped(theme), Wrapped(theme, "", "caption", "text2")
+        self._hint = Wrapped(theme, "", "caption", "text2")
         for label in (self._title, self._text, self._place, self._hint):
-            label.setWordWrap(True)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.retry = Button(theme, "Retry", icon="rotate-ccw")
         self.retry.clicked.connect(self.retried)
@@ -145,8 +144,7 @@ class _Value(QWidget):
 
     def __init__(self, theme: Theme, parameter: Parameter) -> None:
         super().__init__()
-        text = Text(theme, parameter.value, "body")
-        text.setWordWrap(True)
+        text = Wrapped(theme, parameter.value)
         text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )

@@ -93,6 +93,7 @@ class PictureStore(QObject):
         self._bytes = 0
         self._asked: set[str] = set()
         self._previews: dict[str, QPixmap] = {}
+        self._running: set[str] = set()
         self._worker = _Worker()
         self._worker.done.connect(self._take_in, Qt.ConnectionType.QueuedConnection)
         self._worker.start(QThread.Priority.LowPriority)
@@ -130,10 +131,13 @@ class PictureStore(QObject):
 
     def put_preview(self, job_id: str, picture: str) -> None:
         """Take in a preview from a job's progress: JPEG or PNG in base64."""
+        self._running.add(job_id)
         if len(picture) <= _LARGEST_PREVIEW:
             self._ask(f"{_PREVIEW}{job_id}", lambda: _preview(picture))
 
     def drop_preview(self, job_id: str) -> None:
+        """Its job has ended; a preview that is still decoded is not kept either."""
+        self._running.discard(job_id)
         self._previews.pop(job_id, None)
 
     def _ask(self, key: str, work: Callable[[], QImage]) -> None:
@@ -146,7 +150,7 @@ class PictureStore(QObject):
         self._asked.discard(key)
         if key.startswith(_PREVIEW):
             job_id = key.removeprefix(_PREVIEW)
-            if not image.isNull():
+            if not image.isNull() and job_id in self._running:
                 self._previews[job_id] = QPixmap.fromImage(image)
                 self.arrived.emit(job_id)
             return

@@ -17,7 +17,7 @@ from PySide6.QtGui import (
     QPixmap,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QApplication, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Text, row
@@ -132,6 +132,15 @@ class Viewer(QWidget):
                 self._copy()
             case _:
                 super().keyPressEvent(event)
+
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        """Tab stays here: what is behind cannot be seen."""
+        stops: list[QWidget] = [self, *self._bar.findChildren(Button)]
+        now = QApplication.focusWidget()
+        place = stops.index(now) if now in stops else 0
+        reason = Qt.FocusReason.TabFocusReason if forward else Qt.FocusReason.BacktabFocusReason
+        stops[(place + (1 if forward else -1)) % len(stops)].setFocus(reason)
+        return True
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         self._zoom_by(1.0015 ** event.angleDelta().y())

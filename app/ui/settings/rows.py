@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QLineEdit, QVBoxLayout, QWidget
 
 from ..theme import Theme
-from ..widgets.basics import Button, Text, column, frame, hairline, row, set_property
+from ..widgets.basics import Button, Text, Wrapped, column, frame, hairline, row, set_property
 
 
 class SettingRow(QWidget):
@@ -18,11 +18,9 @@ class SettingRow(QWidget):
     def __init__(self, theme: Theme, title: str, text: str, control: QWidget) -> None:
         super().__init__()
         self.title = title
-        self._wrong = Text(theme, "", "caption", "red")
-        self._wrong.setWordWrap(True)
+        self._wrong = Wrapped(theme, "", "caption", "red")
         self._wrong.hide()
-        about = Text(theme, text, "caption", "text3")
-        about.setWordWrap(True)
+        about = Wrapped(theme, text, "caption", "text3")
         texts = column(Text(theme, title, "row"), about, self._wrong, gap=1)
         line = row(gap=24, margins=(20, 12, 20, 12))
         line.addLayout(texts, 1)

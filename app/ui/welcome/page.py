@@ -15,7 +15,7 @@ from ..settings.page import choose_path
 from ..tasks import TaskScope
 from ..theme import Theme
 from ..theme.tokens import SHORT_BELOW_H, TOP_BAR_H
-from ..widgets.basics import Button, Elided, Icon, Text, column, frame, row, set_property
+from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, column, frame, row, set_property
 from ..widgets.mark import Mark
 from ..widgets.small import PillLabel, StepCircle
 
@@ -136,9 +136,8 @@ class WelcomePage(QWidget):
         )
         self.mine.taken.connect(self._take_mine)
         self.demo.taken.connect(self.demo_chosen)
-        self._problem = Text(theme, "", "body", "red")
+        self._problem = Wrapped(theme, "", "body", "red")
         self._problem.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-        self._problem.setWordWrap(True)
         self._browse = Button(theme, "Browse…", "ghost", icon="folder")
         self._browse.clicked.connect(self._choose)
         self._another = QWidget()

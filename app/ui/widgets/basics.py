@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QFontMetrics, QKeySequence, QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import (
+    QContextMenuEvent,
+    QFontMetrics,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ..theme import Theme
 
 _L = TypeVar("_L", bound=QBoxLayout)
+#: A place inside a word where a line may end; it has no width.
+_MAY_BREAK = "\u200b"
+_LONG_WORD, _PIECES = re.compile(r"[!-~]{25,}"), re.compile(r"[^_./\\-]{1,8}[_./\\-]?|[_./\\-]")
 
 
 class Text(QLabel):
@@ -33,11 +55,48 @@ class Text(QLabel):
         self.setFont(self._theme.font(self._kind))
 
 
+class Wrapped(Text):
+    """Several lines. Words longer than the room, as names of files, are broken too; copied they are whole."""
+
+    def __init__(self, theme: Theme, text: str = "", kind: str = "body", role: str = "text") -> None:
+        super().__init__(theme, "", kind, role)
+        self.setWordWrap(True)
+        self.setText(text)
+
+    def text(self) -> str:
+        return super().text().replace(_MAY_BREAK, "")
+
+    def setText(self, text: str) -> None:
+        super().setText(_LONG_WORD.sub(lambda word: _MAY_BREAK.join(_PIECES.findall(word[0])), text))
+        self.setAccessibleName(text)
+
+    def copy(self) -> None:
+        """What is selected, else all of it."""
+        QGuiApplication.clipboard().setText(self.selectedText().replace(_MAY_BREAK, "") or self.text())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Copy):
+            self.copy()
+        else:
+            super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        if self.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse:
+            menu = QMenu(self)
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.addAction("Copy").triggered.connect(self.copy)
+            menu.popup(event.globalPos())
+
+
 class Elided(Text):
     """One line that ends in an ellipsis where the room ends; the whole text is the tooltip then."""
 
+    def __init__(self, theme: Theme, text: str = "", kind: str = "body", role: str = "text") -> None:
+        super().__init__(theme, "", kind, role)
+        self.setText(text)
+
     def setText(self, text: str) -> None:
-        super().setText(text)
+        super().setText(" ".join(text.splitlines()))
         self._set_tip()
 
     def minimumSizeHint(self) -> QSize:

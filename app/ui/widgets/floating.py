@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QDialog, QFrame, QGraphicsDropShadowEffect, QVBoxL
 
 from ..loop import shown
 from ..theme import Theme
-from .basics import Button, Text, column, frame, row
+from .basics import Button, Wrapped, column, frame, row
 
 _SHADOW_ROOM = 24
 
@@ -84,9 +84,7 @@ class Question(QDialog):
         box: QFrame = frame("dialog")
         box.setFixedWidth(440)
         box.setGraphicsEffect(shadow(theme, box))
-        head, body = Text(theme, title, "dialog"), Text(theme, text, "body", "text2")
-        for label in (head, body):
-            label.setWordWrap(True)
+        head, body = Wrapped(theme, title, "dialog"), Wrapped(theme, text, "body", "text2")
         self.safe_button = Button(theme, safe)
         self.act_button = Button(theme, act, "destroy" if destroys else "primary")
         self.safe_button.setDefault(True)

@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 
-from . import inputs, outputs
+from . import inputs, upkeep
 from .config import Config
 from .handler import Worker
 from .process import end_own_group, hold_lifeline
@@ -41,16 +41,18 @@ def main() -> int:
     if config.volume is not None:
         # Aside: a full network volume takes long to look through, and no job needs to wait for that.
         work = (config.volume, config.result_retention_s)
-        threading.Thread(target=outputs.prune_volume, args=work, name="prune", daemon=True).start()
+        threading.Thread(target=upkeep.prune_volume, args=work, name="prune", daemon=True).start()
     if not config.owns_comfyui:
         inputs.remove_leftovers(config.input_dir, config.cleanup_age_s)
+    upkeep.remove_memories(config.cleanup_age_s)
+    upkeep.remove_undelivered(config)
     worker = Worker(config, own)
 
     # Imported only now: it takes a third of a second, in which ComfyUI is already starting.
     import runpod
 
     try:
-        runpod.serverless.start({"handler": worker.handle})
+        runpod.serverless.start({"handler": worker.handle, "refresh_worker": config.refreshes})
     finally:
         if own is not None:
             own.stop()

@@ -7,8 +7,19 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where results go by S3. Without a name the bucket is the month, as the SDK's own upload has it."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str = field(repr=False)
+    name: str | None = None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +28,7 @@ class Config:
 
     ``attach_url`` is set in *attach* mode: ComfyUI belongs to somebody else and is only spoken to.
     Otherwise the worker owns the ComfyUI that ``command`` starts on ``port`` (0: any free one).
+    ``max_answer_bytes`` is what the platform lets through; None means its documented limits.
     """
 
     attach_url: str | None
@@ -32,15 +44,33 @@ class Config:
     start_timeout_s: float
     answer_timeout_s: float
     max_inline_bytes: int
+    max_answer_bytes: int | None
+    max_download_bytes: int
+    download_timeout_s: float
+    bucket: Bucket | None
+    comfy_org_api_key: str | None = field(repr=False)
+    adds_message: bool
+    refreshes: bool
     cleanup_age_s: float
     result_retention_s: float
     worker_id: str
     result_url: str | None
-    result_key: str
+    result_key: str = field(repr=False)
 
     @property
     def owns_comfyui(self) -> bool:
         return self.attach_url is None
+
+    @property
+    def previews_dir(self) -> Path:
+        """Where ComfyUI keeps what its nodes only show."""
+        return self.temp_dir / "temp" if self.temp_dir is not None else self.output_dir.parent / "temp"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be in an answer or a log."""
+        keys = (self.result_key, self.comfy_org_api_key, self.bucket and self.bucket.secret_key)
+        return tuple(key for key in keys if key)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Config:
@@ -68,6 +98,13 @@ class Config:
             start_timeout_s=_number(env, "COMFYUI_START_TIMEOUT", 600),
             answer_timeout_s=_number(env, "COMFYUI_ANSWER_TIMEOUT", 20),
             max_inline_bytes=int(_number(env, "MAX_INLINE_BYTES", 7_000_000)),
+            max_answer_bytes=int(_number(env, "MAX_ANSWER_BYTES", 0)) or None,
+            max_download_bytes=int(_number(env, "MAX_DOWNLOAD_BYTES", 1 << 30)),
+            download_timeout_s=_number(env, "DOWNLOAD_TIMEOUT", 120),
+            bucket=_bucket(env),
+            comfy_org_api_key=env.get("COMFY_ORG_API_KEY") or None,
+            adds_message=_switch(env, "LEGACY_MESSAGE"),
+            refreshes=_switch(env, "REFRESH_WORKER"),
             cleanup_age_s=_number(env, "CLEANUP_AGE", 3600),
             result_retention_s=_number(env, "RESULT_RETENTION", 7 * 86_400),
             worker_id=env.get("RUNPOD_POD_ID") or "local",
@@ -87,6 +124,31 @@ def _command(env: Mapping[str, str], base: Path) -> tuple[str, ...]:
     if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
         raise ValueError("COMFYUI_COMMAND is no JSON list of words.")
     return tuple(words)
+
+
+def _bucket(env: Mapping[str, str]) -> Bucket | None:
+    endpoint = env.get("BUCKET_ENDPOINT_URL")
+    if not endpoint:
+        return None
+    if not endpoint.startswith(("http://", "https://")):
+        raise ValueError(f"BUCKET_ENDPOINT_URL is no address like https://s3.example.com: {endpoint!r}.")
+    for name in ("BUCKET_ACCESS_KEY_ID", "BUCKET_SECRET_ACCESS_KEY"):
+        if not env.get(name):
+            raise ValueError(f"{name} is missing, and BUCKET_ENDPOINT_URL is set.")
+    return Bucket(
+        endpoint=endpoint.rstrip("/"),
+        access_key=env["BUCKET_ACCESS_KEY_ID"],
+        secret_key=env["BUCKET_SECRET_ACCESS_KEY"],
+        name=env.get("BUCKET_NAME") or None,
+        region=env.get("BUCKET_REGION") or None,
+    )
+
+
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    word = (env.get(name) or "").strip().lower()
+    if word not in ("", "0", "1", "false", "true", "no", "yes"):
+        raise ValueError(f"{name} is neither true nor false: {word!r}.")
+    return word in ("1", "true", "yes")
 
 
 def _number(env: Mapping[str, str], name: str, default: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from .comfyui import ComfyClient
 from .errors import ComfyUnavailable, JobError
 
 LOG_LINES = 50
+#: In bytes, of a failure's JSON.
+LONGEST_FAILURE = 1_000_000
+_LONGEST_SENTENCE = 4000
 _MODEL_KINDS = ("checkpoints", "diffusion_models", "loras", "vae", "text_encoders", "controlnet")
 _MODELS_EACH = 50
 #: How long a ComfyUI that may be stuck is asked for what helps, in seconds.
@@ -57,7 +61,16 @@ async def failure(
     if error.traceback:
         answer["traceback"] = "".join(error.traceback)
     blotted: dict[str, Any] = without(answer, secrets)
-    return blotted
+    return await asyncio.to_thread(_fitting, blotted) | error.finished
+
+
+def _fitting(answer: dict[str, Any]) -> dict[str, Any]:
+    """The failure without what would make it too large for the platform, which would drop it whole."""
+    answer["error"] = answer["error"][:_LONGEST_SENTENCE]
+    for key in ("details", "diagnostic_info", "traceback", "node", "hint"):
+        if key in answer and len(json.dumps(answer)) > LONGEST_FAILURE:
+            answer[key] = {"left_out": "too large"} if isinstance(answer[key], dict) else "too large"
+    return answer
 
 
 def without(value: Any, secrets: Sequence[str]) -> Any:

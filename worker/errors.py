@@ -37,6 +37,8 @@ class JobError(Exception):
         self.node = node
         self.node_errors = node_errors
         self.traceback = traceback
+        #: The answer's lists of files that were done before it failed.
+        self.finished: dict[str, list[dict[str, Any]]] = {}
 
 
 class BadRequest(JobError):
@@ -51,3 +53,12 @@ class ComfyUnavailable(JobError):
 
     def __init__(self, summary: str, *, code: str = "comfyui_unavailable", hint: str = "") -> None:
         super().__init__(code, summary, hint=hint)
+
+
+def not_written(name: str, error: OSError) -> JobError:
+    """The disk refused an input file."""
+    return JobError(
+        "input_not_written",
+        f"The input file {name} could not be written: {error.strerror or error}.",
+        hint="Is there room on the disk of ComfyUI's input folder, and may the worker write there?",
+    )

@@ -8,31 +8,33 @@ A cancelled job stops its own prompt and no other, and takes its staged files aw
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
-import os
+import shutil
+import tempfile
 import threading
 import time
 import traceback
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from . import inputs, outputs
+from . import inputs, outputs, upkeep
+from .answer import answer_of, finished_before, is_usable, result_key
 from .comfyui import ComfyClient
 from .config import Config
-from .contract import taken_marker
+from .delivery import Delivery
 from .diagnostics import failure, without
+from .download import Downloader
 from .errors import ComfyUnavailable, JobError
-from .monitor import cached_nodes, follow_prompt, raise_for_verdict, verdict
+from .ledger import Ledger
+from .monitor import already_there, cached_nodes, follow_prompt, raise_for_verdict
 from .progress import ProgressPoster
 from .refusal import left_out
+from .sources import Sources
 from .supervisor import OwnComfy
 from .tasks import to_the_end
 from .validation import Request, parse_request
@@ -48,25 +50,31 @@ _NOT_IN_COMFYUI = {"validation_failed", "comfyui_error", "prompt_lost", "comfyui
 
 
 class Worker:
-    """Holds what lasts from job to job: the client of ComfyUI and, in *own* mode, its process."""
+    """Holds what lasts from job to job: the client of ComfyUI and, in *own* mode, its process.
 
-    def __init__(self, config: Config, own: OwnComfy | None) -> None:
+    ``downloader`` is how inputs are fetched from addresses.
+    """
+
+    def __init__(self, config: Config, own: OwnComfy | None, *, downloader: Downloader | None = None) -> None:
         self._config = config
         self._own = own
+        self._downloader = downloader or Downloader(config.max_download_bytes, config.download_timeout_s)
         self._client: ComfyClient | None = None
         self._session: aiohttp.ClientSession | None = None
         self._delivered: list[Path] = []
+        #: Without a volume the jobs are remembered here, for as long as this worker lives.
+        self._memory: Path | None = None
         #: Set while no cancelled job is being taken out of ComfyUI and its inputs away.
         self.tidy = threading.Event()
         self.tidy.set()
 
     async def handle(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The SDK's handler: the answer of one job, as the contract describes it."""
-        secrets: tuple[str, ...] = ()
+        secrets = self._config.secrets
         try:
-            request = parse_request(job.get("input"))
-            secrets = request.secrets
-            return await self._run(str(job["id"]), request)
+            request = await asyncio.to_thread(parse_request, job.get("input"))
+            secrets += request.secrets
+            return await self._once(str(job["id"]), request)
         except JobError as error:
             problem = error
         except Exception as error:  # noqa: BLE001 - a bug of ours must reach the user as a failed job too
@@ -88,52 +96,82 @@ class Worker:
             await self._client.close()
         if self._session is not None:
             await self._session.close()
+        if self._memory is not None:
+            await asyncio.to_thread(shutil.rmtree, self._memory, ignore_errors=True)
 
-    async def _run(self, job_id: str, request: Request) -> dict[str, Any]:
+    async def _once(self, job_id: str, request: Request) -> dict[str, Any]:
+        """Run the job, unless its result is there already or on its way."""
+        config, client_job_id = self._config, request.client_job_id
+        key = result_key(client_job_id or job_id)
+        delivery = Delivery.of(config, job_id, request.output, key)
+        if client_job_id is None:
+            return await self._run(job_id, request, delivery)
+
+        async def run() -> dict[str, Any]:
+            if config.volume is not None:
+                await asyncio.to_thread(
+                    upkeep.take_note, config.volume, client_job_id, job_id, config.worker_id
+                )
+            return await self._run(job_id, request, delivery)
+
+        return await Ledger(await asyncio.to_thread(self._jobs), config.worker_id).once(
+            client_job_id,
+            await asyncio.to_thread(request.digest),
+            run,
+            patience_s=request.timeout_s or config.execution_timeout_s,
+            usable=lambda answer: is_usable(answer, config.volume),
+        )
+
+    def _jobs(self) -> Path:
+        """Where jobs are remembered. Blocks."""
+        if self._config.volume is not None:
+            return upkeep.jobs_folder(self._config.volume)
+        if self._memory is None:
+            self._memory = Path(tempfile.mkdtemp(prefix=upkeep.MEMORY_PREFIX))
+        upkeep.prune_jobs(self._memory, self._config.cleanup_age_s)
+        return self._memory
+
+    async def _run(self, job_id: str, request: Request, delivery: Delivery) -> dict[str, Any]:
         config, began = self._config, time.monotonic()
-        await asyncio.to_thread(self._take_note, job_id, request.client_job_id)
         client = await self._ready_client()
         ready = time.monotonic()
         poster = ProgressPoster(
             self._http(), config.result_url, key=config.result_key, worker_id=config.worker_id, job_id=job_id
         )
         async with self._staged(request, job_id) as workflow, poster:
-            collected, warnings = await self._execute(client, job_id, workflow, request, poster)
+            collected, warnings = await self._execute(client, job_id, workflow, request, poster, delivery)
         executed = time.monotonic()
-        key = hashlib.sha256((request.client_job_id or job_id).encode()).hexdigest()[:24]
-        packed = await asyncio.to_thread(outputs.pack, collected.files, config, request.output_mode, key)
+        timings = {"ready_s": round(ready - began, 3), "execute_s": round(executed - ready, 3)}
+        answer = await asyncio.to_thread(
+            answer_of, collected, warnings, timings, client.stats, delivery, began=executed
+        )
         if config.owns_comfyui:
-            self._delivered = [file.path for file in collected.files]
-        answer: dict[str, Any] = {
-            "status": "success",
-            **{k: v for k, v in packed.items() if v or k == "images"},
-        }
-        if not collected.files:
-            answer["status"] = "success_no_images"
-        if collected.texts:
-            answer["text"] = list(collected.texts)
-        if warnings:
-            answer["warnings"] = warnings
-        answer["timings"] = {
-            "ready_s": round(ready - began, 3),
-            "execute_s": round(executed - ready, 3),
-            "pack_s": round(time.monotonic() - executed, 3),
-        }
-        answer["provenance"] = _provenance(client.stats)
+            self._delivered = collected.on_disk()
         return answer
 
     @asynccontextmanager
     async def _staged(self, request: Request, job_id: str) -> AsyncGenerator[dict[str, Any], None]:
         """The workflow with its inputs in place, which are taken away afterwards whatever happens."""
         config = self._config
-        own = config.owns_comfyui
+        sources = Sources(config.volume, self._downloader)
         work = asyncio.ensure_future(
             asyncio.to_thread(
-                inputs.stage, request.files, request.workflow, config.input_dir, job_id, own=own
+                inputs.stage,
+                request.files,
+                request.workflow,
+                config.input_dir,
+                job_id,
+                own=config.owns_comfyui,
+                sources=sources,
             )
         )
+
+        def stop() -> None:
+            self.tidy.clear()
+            sources.stop.set()
+
         try:
-            yield (await to_the_end(work, self.tidy.clear)).workflow
+            yield (await to_the_end(work, stop)).workflow
         finally:
             self.tidy.clear()
             if work.done() and not work.cancelled() and work.exception() is None:
@@ -146,6 +184,7 @@ class Worker:
         workflow: dict[str, Any],
         request: Request,
         poster: ProgressPoster,
+        delivery: Delivery,
     ) -> tuple[outputs.Collected, list[str]]:
         """Run the prompt; again when ComfyUI answered from its cache and the cached files are gone.
 
@@ -155,8 +194,15 @@ class Worker:
         for attempt in range(_ATTEMPTS):
             prompt_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"comfy-runpod:{job_id}:{attempt}"))
             entry, warnings, found = await self._run_prompt(client, prompt_id, workflow, request, poster)
-            raise_for_verdict(entry, workflow)
-            collected = outputs.collect(entry, workflow, self._config.output_dir)
+            previews = self._config.previews_dir if request.output.previews else None
+            try:
+                raise_for_verdict(entry, workflow)
+            except JobError as error:
+                error.finished = await asyncio.to_thread(
+                    finished_before, entry, workflow, self._config.output_dir, delivery
+                )
+                raise
+            collected = outputs.collect(entry, workflow, self._config.output_dir, previews)
             missing = await asyncio.to_thread(collected.missing)
             if not missing:
                 return collected, warnings
@@ -186,9 +232,9 @@ class Worker:
         ended = False
         warnings: list[str] = []
         try:
-            found = await _already_there(client, prompt_id, workflow)
+            found = await already_there(client, prompt_id, workflow)
             if not found:
-                submit = client.submit(workflow, prompt_id, request.extra_data)
+                submit = client.submit(workflow, prompt_id, self._extra_data(request))
                 # To the end: a prompt that arrives after it was withdrawn would run for nobody.
                 node_errors = await to_the_end(submit, self.tidy.clear)
                 warnings = [left_out(node_id, entry) for node_id, entry in node_errors.items()]
@@ -220,7 +266,7 @@ class Worker:
             self._client = ComfyClient(config.attach_url or (self._own.url if self._own else ""))
         if self._delivered:
             delivered, self._delivered = self._delivered, []
-            await asyncio.to_thread(outputs.remove_old, delivered)
+            await asyncio.to_thread(upkeep.remove_old, delivered)
         patience = config.start_timeout_s if self._own is not None else config.answer_timeout_s
         await self._client.wait_ready(patience)
         await self._client.connect()
@@ -234,35 +280,9 @@ class Worker:
             self._session = aiohttp.ClientSession()
         return self._session
 
-    def _take_note(self, job_id: str, client_job_id: str | None) -> None:
-        """Write on the volume that we have this job: a client whose submit got no answer finds it there."""
-        if self._config.volume is None or client_job_id is None:
-            return
-        marker = taken_marker(self._config.volume, client_job_id)
-        note = {"id": job_id, "worker": self._config.worker_id, "taken_at": time.time()}
-        try:
-            marker.parent.mkdir(parents=True, exist_ok=True)
-            aside = marker.with_name(f"job.{uuid.uuid4().hex}.part")
-            aside.write_text(json.dumps(note), encoding="utf-8")
-            aside.replace(marker)
-        except OSError as error:
-            log.warning("The note of job %s could not be written; it runs all the same: %s", job_id, error)
-
-
-async def _already_there(client: ComfyClient, prompt_id: str, workflow: Mapping[str, Any]) -> bool:
-    """Whether an earlier attempt at this job left its prompt in ComfyUI, so that it need not run twice."""
-    if await client.where(prompt_id) is not None:
-        return True
-    entry = await client.history(prompt_id)
-    if entry is None:
-        return False
-    prompt = entry.get("prompt")
-    same = isinstance(prompt, list) and len(prompt) > 2 and prompt[2] == workflow
-    if same and verdict(entry)[0] == "success":
-        return True
-    # The id runs again: its old end must not be taken for the new one.
-    await client.forget_history(prompt_id)
-    return False
+    def _extra_data(self, request: Request) -> dict[str, Any]:
+        key = self._config.comfy_org_api_key
+        return ({"api_key_comfy_org": key} if key else {}) | dict(request.extra_data)
 
 
 async def _withdraw(client: ComfyClient, prompt_id: str) -> None:
@@ -272,25 +292,3 @@ async def _withdraw(client: ComfyClient, prompt_id: str) -> None:
             await client.withdraw(prompt_id)
     except (ComfyUnavailable, TimeoutError) as error:
         log.warning("Prompt %s could not be stopped: %s", prompt_id, error)
-
-
-def _provenance(stats: Mapping[str, Any]) -> dict[str, Any]:
-    """Of what ComfyUI said of itself when the job began: asking again could fail a job that is done."""
-    system, devices = stats.get("system"), stats.get("devices")
-    system = system if isinstance(system, Mapping) else {}
-    first = devices[0] if isinstance(devices, list) and devices and isinstance(devices[0], dict) else {}
-    return {
-        "worker": _own_version(),
-        "image": os.environ.get("COMFY_RUNPOD_IMAGE"),
-        "comfyui": {"version": system.get("comfyui_version")},
-        "python": system.get("python_version"),
-        "torch": system.get("pytorch_version"),
-        "gpu": first.get("name"),
-    }
-
-
-def _own_version() -> str:
-    try:
-        return version("comfy-runpod")
-    except PackageNotFoundError:
-        return "unknown"

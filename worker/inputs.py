@@ -19,8 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .contract import OWN_FOLDER, inside
-from .errors import BadRequest, JobError
-from .validation import InputFile
+from .errors import BadRequest, not_written
+from .given import InputFile
+from .sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -55,16 +56,23 @@ class Staged:
 
 
 def stage(
-    files: Sequence[InputFile], workflow: dict[str, Any], input_dir: Path, job_id: str, *, own: bool
+    files: Sequence[InputFile],
+    workflow: dict[str, Any],
+    input_dir: Path,
+    job_id: str,
+    *,
+    own: bool,
+    sources: Sources | None = None,
 ) -> Staged:
     """Write the files; blocks. Real files are written, never links. On failure nothing is left behind.
 
     Raises:
         BadRequest: when a name would leave the folder, or a folder stands where a file must go.
-        JobError: ``input_not_written`` when the disk refuses.
+        JobError: ``input_not_written`` when the disk refuses, and what ``sources`` raises.
     """
     if not files:
         return Staged(workflow)
+    sources = sources or Sources()
     room = PurePosixPath(OWN_FOLDER, hashlib.sha256(job_id.encode()).hexdigest()[:16])
     staged = Staged(workflow)
     if not own:
@@ -74,7 +82,7 @@ def stage(
     try:
         for number, file in enumerate(files):
             name = file.name if own else room / file.name
-            _write(staged, input_dir, name, file, room / f"{number}.kept")
+            _write(staged, input_dir, name, file, room / f"{number}.kept", sources)
     except BaseException:
         staged.remove()
         raise
@@ -110,7 +118,12 @@ def rewritten(workflow: dict[str, Any], files: Sequence[InputFile], folder: Pure
 
 
 def _write(
-    staged: Staged, input_dir: Path, name: PurePosixPath, file: InputFile, waiting: PurePosixPath
+    staged: Staged,
+    input_dir: Path,
+    name: PurePosixPath,
+    file: InputFile,
+    waiting: PurePosixPath,
+    sources: Sources,
 ) -> None:
     try:
         target = inside(input_dir, name)
@@ -127,18 +140,14 @@ def _write(
             staged.put_aside.append((aside, target))
         part = target.with_name(f".{uuid.uuid4().hex}.part")
         staged.files += [part, target]
-        part.write_bytes(file.content)
+        sources.write(file, part)
         part.replace(target)
     except (FileExistsError, NotADirectoryError) as error:
         raise BadRequest(
             f"The input file {str(file.name)!r} cannot be written: a file stands where its folder must be."
         ) from error
     except OSError as error:
-        raise JobError(
-            "input_not_written",
-            f"The input file {str(file.name)!r} could not be written: {error.strerror or error}.",
-            hint="Is there room on the disk of ComfyUI's input folder, and may the worker write there?",
-        ) from error
+        raise not_written(repr(str(file.name)), error) from error
 
 
 def _make_folder(staged: Staged, folder: Path) -> None:

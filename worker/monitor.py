@@ -160,6 +160,22 @@ async def _ask(
     return entry
 
 
+async def already_there(client: ComfyClient, prompt_id: str, workflow: Mapping[str, Any]) -> bool:
+    """Whether an earlier attempt at this job left its prompt in ComfyUI, so that it need not run twice."""
+    if await client.where(prompt_id) is not None:
+        return True
+    entry = await client.history(prompt_id)
+    if entry is None:
+        return False
+    prompt = entry.get("prompt")
+    same = isinstance(prompt, list) and len(prompt) > 2 and prompt[2] == workflow
+    if same and verdict(entry)[0] == "success":
+        return True
+    # The id runs again: its old end must not be taken for the new one.
+    await client.forget_history(prompt_id)
+    return False
+
+
 def verdict(entry: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """How a prompt ended: ``("success" | "error" | "interrupted", data of the ending message)``.
 

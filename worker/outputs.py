@@ -1,84 +1,175 @@
-"""From ComfyUI's history to the answer: files read from disk, hashed, packed or laid on the volume."""
+"""From ComfyUI's history to files and texts: all that nodes can leave behind, in the graph's order."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
+import io
+import json
 import mimetypes
 import re
-import shutil
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
-from .config import Config
-from .contract import FILE_LISTS, OWN_FOLDER, FileEntry, inside, safe_name
+from .contract import inside, safe_name
 from .errors import JobError
-from .validation import OutputMode
 
-_SIZE_OF_THE_REST = 200_000
-#: In bytes: ours is longer by a number and ``.part``.
-_LONGEST_RESULT_NAME = 200
+#: Keys of a node's output that say how to show the rest and are nothing by themselves.
+_HINTS = {"animated"}
+#: In characters: a longer text is handed over as a file.
+_LONGEST_TEXT = 100_000
+#: What a system's own table may lack or call otherwise.
+_MEDIA_TYPES = {
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".jxl": "image/jxl",
+    ".exr": "image/x-exr",
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".mov": "video/quicktime",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".opus": "audio/ogg",
+    ".ogg": "audio/ogg",
+    ".wav": "audio/wav",
+    ".m4a": "audio/mp4",
+    ".glb": "model/gltf-binary",
+    ".gltf": "model/gltf+json",
+    ".obj": "model/obj",
+    ".stl": "model/stl",
+    ".ply": "model/ply",
+    ".fbx": "model/fbx",
+    ".usdz": "model/vnd.usdz+zip",
+    ".splat": "application/octet-stream",
+    ".ksplat": "application/octet-stream",
+    ".spz": "application/octet-stream",
+    ".latent": "application/octet-stream",
+    ".safetensors": "application/octet-stream",
+}
+_SOLID = {".glb", ".gltf", ".obj", ".stl", ".ply", ".fbx", ".usdz", ".splat", ".ksplat", ".spz"}
 
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that a node wrote, where it lies on disk."""
+    """A file that a node wrote, where it lies on disk; or a long text that is handed over as one."""
 
     path: Path
     filename: str
     subfolder: str
     node_id: str
+    text: str | None = None
 
     @property
     def media_type(self) -> str:
-        return mimetypes.guess_type(self.filename)[0] or "application/octet-stream"
+        known = _MEDIA_TYPES.get(PurePosixPath(self.filename).suffix.lower())
+        return known or mimetypes.guess_type(self.filename)[0] or "application/octet-stream"
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size if self.text is None else len(self.text.encode("utf-8", "replace"))
+
+    def open(self) -> BinaryIO:
+        if self.text is None:
+            return self.path.open("rb")
+        return io.BytesIO(self.text.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a prompt left behind: kept files (no previews) and texts, in the order of the workflow's nodes."""
+    """What a prompt left behind: files and texts, in the order of the workflow's nodes."""
 
     files: tuple[OutputFile, ...]
-    texts: tuple[dict[str, str], ...]
+    texts: tuple[dict[str, Any], ...]
 
     def missing(self) -> list[OutputFile]:
         """The files that history knows and the disk does not. Blocks."""
-        return [file for file in self.files if not file.path.is_file()]
+        return [file for file in self.files if file.text is None and not file.path.is_file()]
+
+    def on_disk(self) -> list[Path]:
+        return [file.path for file in self.files if file.text is None]
 
 
-def collect(entry: Mapping[str, Any], workflow: Mapping[str, Any], output_dir: Path) -> Collected:
+def collect(
+    entry: Mapping[str, Any],
+    workflow: Mapping[str, Any],
+    output_dir: Path,
+    previews_dir: Path | None = None,
+) -> Collected:
     """Read ``outputs`` of a history entry. Names are data: one that leaves the output folder fails the job.
+
+    ``previews_dir`` is where files are that nodes only show; without it they are left out.
 
     Raises:
         JobError: ``bad_output_name``.
     """
+    folders = {"output": output_dir}
+    if previews_dir is not None:
+        folders["temp"] = previews_dir
+    found: dict[Path, OutputFile] = {}
+    texts: list[dict[str, Any]] = []
+    for node_id, key, value in _values(entry, workflow):
+        if isinstance(value, Mapping):
+            folder = folders.get(str(value.get("type", "output"))) if "filename" in value else None
+            if folder is not None:
+                file = _output_file(value, node_id, folder)
+                found.setdefault(file.path, file)
+        elif isinstance(value, str | int | float):
+            solid = _solid(value, node_id, output_dir) if key == "result" else None
+            if solid is not None:
+                found.setdefault(solid.path, solid)
+            elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
+                place = Path(f"{node_id}/{len(texts)}-{len(found)}")
+                name = re.sub(r"[^A-Za-z0-9_-]", "_", f"text_{node_id}_{key}")[:80] + ".txt"
+                found[place] = OutputFile(place, name, "", node_id, value)
+            else:
+                texts.append(_said(node_id, key, value))
+    return Collected(tuple(found.values()), tuple(texts))
+
+
+def _values(entry: Mapping[str, Any], workflow: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Node, key and value of all that history holds, the nodes in the workflow's order."""
     outputs = entry.get("outputs")
     outputs = outputs if isinstance(outputs, Mapping) else {}
     order = {node_id: place for place, node_id in enumerate(workflow)}
-    files: list[OutputFile] = []
-    texts: list[dict[str, str]] = []
     for node_id in sorted(outputs, key=lambda n: order.get(str(n).split(":")[0], len(order))):
         values = outputs[node_id]
-        if not isinstance(values, Mapping):
-            continue
-        for key, listed in values.items():
-            for item in listed if isinstance(listed, list) else []:
-                if isinstance(item, Mapping) and "filename" in item:
-                    if item.get("type", "output") == "output":
-                        files.append(_output_file(item, str(node_id), output_dir))
-                elif key == "text" and isinstance(item, str):
-                    texts.append({"node_id": str(node_id), "text": item})
-    return Collected(tuple(files), tuple(texts))
+        for key, listed in values.items() if isinstance(values, Mapping) else ():
+            if key not in _HINTS:
+                for value in listed if isinstance(listed, list) else [listed]:
+                    yield str(node_id), str(key), value
 
 
-def _output_file(item: Mapping[str, Any], node_id: str, output_dir: Path) -> OutputFile:
+def _said(node_id: str, key: str, value: str | float) -> dict[str, Any]:
+    """A text; of a value that is none, or that came under another name than ``text``, what it was too."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    told: dict[str, Any] = {"node_id": node_id, "text": text}
+    if key != "text":
+        told["key"] = key
+    if not isinstance(value, str):
+        told["value"] = value if value == value and value not in (float("inf"), -float("inf")) else text
+    return told
+
+
+def _solid(value: object, node_id: str, output_dir: Path) -> OutputFile | None:
+    """A 3D file that a preview node names by its path alone."""
+    if not isinstance(value, str):
+        return None
+    name = PurePosixPath(value.removesuffix(" [output]").replace("\\", "/"))
+    if name.suffix.lower() not in _SOLID or name.is_absolute():
+        return None
+    parent = "" if str(name.parent) == "." else str(name.parent)
+    try:
+        file = _output_file({"filename": name.name, "subfolder": parent}, node_id, output_dir)
+        return file if file.path.is_file() else None
+    except (JobError, OSError, ValueError):
+        return None  # a text like any other
+
+
+def _output_file(item: Mapping[str, Any], node_id: str, folder: Path) -> OutputFile:
     name, subfolder = str(item["filename"] or ""), str(item.get("subfolder") or "").replace("\\", "/")
     try:
-        path = inside(output_dir, PurePosixPath(subfolder, name))
+        path = inside(folder, PurePosixPath(subfolder, name))
         shown = safe_name(_portable(name))
         shown_folder = str(safe_name(_portable(subfolder))) if subfolder else ""
     except (ValueError, OSError) as error:
@@ -100,118 +191,3 @@ def _portable(name: str) -> str:
             except ValueError:
                 parts[place] = "_" + part.rstrip(". ")
     return "/".join(parts)
-
-
-def pack(
-    files: Iterable[OutputFile], config: Config, mode: OutputMode, key: str
-) -> dict[str, list[dict[str, Any]]]:
-    """The answer's lists of files. Blocks: reads, hashes and copies.
-
-    ``auto`` answers in base64 while the whole stays under the limit, else by files on the volume.
-
-    Raises:
-        JobError: ``result_too_large`` or ``no_volume`` when neither way is open, ``result_not_written`` when
-            the disk refuses; the files stay where ComfyUI put them.
-    """
-    try:
-        entries = _packed(list(files), config, mode, key)
-    except OSError as error:
-        raise JobError(
-            "result_not_written",
-            f"The results could not be handed over: {error.strerror or error}.",
-            hint="Is there room on the network volume? The files are still in ComfyUI's output folder.",
-        ) from error
-    answer: dict[str, list[dict[str, Any]]] = {name: [] for name in FILE_LISTS}
-    for entry in entries:
-        answer[_list_for(entry.media_type)].append(entry.to_json())
-    return answer
-
-
-def _packed(files: list[OutputFile], config: Config, mode: OutputMode, key: str) -> list[FileEntry]:
-    total = sum(_base64_size(file.path.stat().st_size) for file in files) + _SIZE_OF_THE_REST
-    fits = total <= config.max_inline_bytes
-    if mode == "base64" or (mode == "auto" and fits):
-        if fits:
-            return [_as_base64(file) for file in files]
-        raise JobError(
-            "result_too_large",
-            f"The results would be {total / 1e6:.1f} MB in base64, more than RunPod lets through.",
-            hint="Ask for output mode 'auto' or 'volume'. The files are still in ComfyUI's output folder.",
-            details=[file.filename for file in files],
-        )
-    if config.volume is not None:
-        return [_onto_volume(file, config.volume, key, n) for n, file in enumerate(files)]
-    raise JobError(
-        "no_volume" if fits else "result_too_large",
-        f"The results ({total / 1e6:.1f} MB as an answer) need a network volume; none is mounted.",
-        hint="Attach a network volume to the endpoint. The files are still in ComfyUI's output folder.",
-        details=[file.filename for file in files],
-    )
-
-
-def remove_old(files: Iterable[Path]) -> None:
-    """Delete files whose answer has been delivered. Blocks."""
-    for path in files:
-        with contextlib.suppress(OSError):  # on Windows somebody may be looking at it
-            path.unlink(missing_ok=True)
-
-
-def prune_volume(volume: Path, older_than_s: float, now: float | None = None) -> None:
-    """Delete results and job notes on the volume that nobody fetched in time. Blocks."""
-    limit = (time.time() if now is None else now) - older_than_s
-    for room in ("results", "jobs"):
-        folder = volume / OWN_FOLDER / room
-        for entry in list(folder.iterdir()) if folder.is_dir() else ():
-            with contextlib.suppress(OSError):  # another worker prunes too, and was faster
-                if entry.stat().st_mtime < limit:
-                    shutil.rmtree(entry)
-
-
-def _base64_size(size: int) -> int:
-    return (size + 2) // 3 * 4
-
-
-def _as_base64(file: OutputFile) -> FileEntry:
-    content = file.path.read_bytes()
-    return FileEntry(
-        file.filename,
-        "base64",
-        base64.b64encode(content).decode("ascii"),
-        file.subfolder,
-        file.node_id,
-        file.media_type,
-        len(content),
-        hashlib.sha256(content).hexdigest(),
-    )
-
-
-def _onto_volume(file: OutputFile, volume: Path, key: str, number: int) -> FileEntry:
-    name = PurePosixPath(file.filename).name
-    if len(name.encode()) > _LONGEST_RESULT_NAME:
-        name = PurePosixPath(name).suffix[-_LONGEST_RESULT_NAME // 8 :]
-    relative = Path(OWN_FOLDER, "results", key, f"{number:04d}-{name}")
-    target = volume / relative
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(target.name + ".part")
-    digest = hashlib.sha256()
-    size = 0
-    with file.path.open("rb") as source, aside.open("wb") as copy:
-        while chunk := source.read(1 << 20):
-            digest.update(chunk)
-            size += copy.write(chunk)
-    aside.replace(target)
-    return FileEntry(
-        file.filename,
-        "volume",
-        relative.as_posix(),
-        file.subfolder,
-        file.node_id,
-        file.media_type,
-        size,
-        digest.hexdigest(),
-    )
-
-
-def _list_for(media_type: str) -> str:
-    kind = media_type.split("/")[0]
-    return {"image": "images", "video": "videos", "audio": "audio"}.get(kind, "files")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import hashlib
 import json
-import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -14,19 +11,21 @@ from typing import Any, Literal
 
 from .contract import checked_job_id, safe_name
 from .errors import BadRequest
+from .given import InputFile, files_of_request
 
-OutputMode = Literal["auto", "base64", "volume"]
+OutputMode = Literal["auto", "base64", "volume", "s3"]
 #: The name under which ComfyUI's API nodes look for the user's key.
 _API_KEY = "api_key_comfy_org"
-_DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w=.+-]+)*;base64,", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class InputFile:
-    """A file to be laid into ComfyUI's input folder before the workflow runs."""
+class OutputWish:
+    """Where the client wants its results. ``mode`` None is a client that knows of no choice."""
 
-    name: PurePosixPath
-    content: bytes
+    mode: OutputMode | None = None
+    prefix: PurePosixPath | None = None
+    #: Whether what nodes only show is a result too.
+    previews: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Request:
 
     workflow: dict[str, Any]
     files: tuple[InputFile, ...] = ()
-    output_mode: OutputMode = "auto"
+    output: OutputWish = OutputWish()
     client_job_id: str | None = None
     timeout_s: float | None = None
     extra_data: Mapping[str, Any] = field(default_factory=dict)
@@ -46,6 +45,17 @@ class Request:
         key = self.extra_data.get(_API_KEY)
         return (key,) if key else ()
 
+    def digest(self) -> str:
+        """The SHA-256 of what decides the result: not of keys and limits, which a second try may change."""
+        told = {
+            "workflow": self.workflow,
+            "files": [[str(file.name), file.identity()] for file in self.files],
+            "output": [self.output.mode, str(self.output.prefix), self.output.previews],
+            "extra": {key: value for key, value in self.extra_data.items() if key != _API_KEY},
+        }
+        canonical = json.dumps(told, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
 
 def parse_request(raw: object) -> Request:
     """Check a job's ``input``: an object, or a JSON string of one.
@@ -53,6 +63,8 @@ def parse_request(raw: object) -> Request:
     Raises:
         BadRequest: with a sentence that names the field and the offender.
     """
+    if raw is None:
+        raise BadRequest("Please provide input: the job has no JSON object of that name.")
     source = _loaded(raw, "The job's input")
     workflow = source.get("workflow")
     if workflow is None:
@@ -65,8 +77,8 @@ def parse_request(raw: object) -> Request:
         raise BadRequest(str(error)) from error
     return Request(
         workflow=_workflow(workflow),
-        files=_files(source),
-        output_mode=_output_mode(source),
+        files=files_of_request(source),
+        output=_output_wish(source, ours=client_job_id is not None),
         client_job_id=client_job_id,
         timeout_s=_timeout(source.get("timeout")),
         extra_data=_extra_data(source),
@@ -103,64 +115,24 @@ def _workflow(raw: object) -> dict[str, Any]:
     return workflow
 
 
-def _files(source: Mapping[str, Any]) -> tuple[InputFile, ...]:
-    files: list[InputFile] = []
-    images = source.get("images") or []
-    if not isinstance(images, list):
-        raise BadRequest("'images' must be a list of objects with 'name' and 'image' keys.")
-    for item in images:
-        if not isinstance(item, dict) or "name" not in item or "image" not in item:
-            raise BadRequest("'images' must be a list of objects with 'name' and 'image' keys.")
-        files.append(_file(item["name"], item["image"]))
-    references = source.get("reference_images") or {}
-    if not isinstance(references, dict):
-        raise BadRequest("'reference_images' must be an object of file names and base64 texts.")
-    files.extend(_file(name, data) for name, data in references.items())
-    others = source.get("files") or []
-    if not isinstance(others, list):
-        raise BadRequest("'files' must be a list of objects with 'name' and 'data' keys.")
-    for item in others:
-        if not isinstance(item, dict) or "name" not in item or "data" not in item:
-            raise BadRequest("'files' must be a list of objects with 'name' and 'data' keys.")
-        files.append(_file(item["name"], item["data"]))
-    seen: dict[str, PurePosixPath] = {}
-    for file in files:
-        # As macOS and Windows compare names: there the second file would overwrite the first.
-        twin = seen.setdefault(unicodedata.normalize("NFC", str(file.name)).casefold(), file.name)
-        if twin is not file.name:
-            raise BadRequest(f"Two input files have the same name: {str(twin)!r} and {str(file.name)!r}.")
-    return tuple(files)
-
-
-def _file(name: object, data: object) -> InputFile:
-    try:
-        path = safe_name(name)
-    except ValueError as error:
-        raise BadRequest(str(error)) from error
-    if not isinstance(data, str):
-        raise BadRequest(
-            f"The content of {str(path)!r} is no text.", hint="Send it as base64 or as a data URI."
-        )
-    head = _DATA_URI.match(data[:200])
-    text = data[head.end() :] if head else data
-    try:
-        # Line breaks, which many programs put into base64, are no damage; anything else is.
-        content = base64.b64decode("".join(text.split()) if "\n" in text else text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadRequest(
-            f"The content of {str(path)!r} is neither base64 nor a base64 data URI.", details=str(error)
-        ) from error
-    return InputFile(path, content)
-
-
-def _output_mode(source: Mapping[str, Any]) -> OutputMode:
+def _output_wish(source: Mapping[str, Any], *, ours: bool) -> OutputWish:
     output = source.get("output") or {}
     if not isinstance(output, dict):
         raise BadRequest('\'output\' must be an object like {"mode": "auto"}.')
-    mode = output.get("mode", "auto" if source.get("return_base64") is not False else "volume")
-    if mode not in ("auto", "base64", "volume"):
-        raise BadRequest(f"Unknown output mode {mode!r}.", hint="Use 'auto', 'base64' or 'volume'.")
-    return mode  # type: ignore[no-any-return]
+    default = "volume" if source.get("return_base64") is False else None
+    if default is None and (ours or source.get("return_base64") or "output" in source):
+        default = "auto"
+    mode = output.get("mode", default)
+    if mode not in ("auto", "base64", "volume", "s3", None):
+        raise BadRequest(f"Unknown output mode {mode!r}.", hint="Use 'auto', 'base64', 'volume' or 's3'.")
+    previews = output.get("previews", False)
+    if not isinstance(previews, bool):
+        raise BadRequest("'output.previews' must be true or false.")
+    prefix = output.get("prefix") or None
+    try:
+        return OutputWish(mode, None if prefix is None else safe_name(prefix), previews)
+    except ValueError as error:
+        raise BadRequest(f"'output.prefix' cannot be used. {error}") from error
 
 
 def _timeout(raw: object) -> float | None:

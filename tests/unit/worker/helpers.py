@@ -17,8 +17,10 @@ from aiohttp.test_utils import TestServer
 from app.demo.files import Folders
 from app.demo.server import DemoEngine
 from worker.config import Config
+from worker.delivery import Delivery
 from worker.handler import Worker
 from worker.supervisor import OwnComfy
+from worker.validation import OutputMode, OutputWish
 
 KEY = "comfyui-key-0123456789"
 
@@ -27,6 +29,11 @@ def make_config(base: Path, **changes: Any) -> Config:
     """The settings of a worker whose ComfyUI has its folders below ``base``."""
     config = Config.from_env({"COMFYUI_DIR": str(base), "VOLUME_PATH": str(base / "no-volume")})
     return dataclasses.replace(config, **{"answer_timeout_s": 5, **changes})
+
+
+def delivery(config: Config, mode: OutputMode | None = "auto", job_id: str = "job-1") -> Delivery:
+    """How results go out that are asked for in this mode."""
+    return Delivery.of(config, job_id, OutputWish(mode), "key")
 
 
 class StandIn(OwnComfy):

@@ -162,6 +162,41 @@ async def test_a_node_that_fails(attached: Bench) -> None:
     assert tree(attached.config.input_dir) == before
 
 
+async def test_what_was_done_before_a_failure_comes_with_it(tmp_path: Path) -> None:
+    fake = FakeComfy()
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "x.png").write_bytes(b"done")
+
+    async def fails(body: dict[str, Any]) -> None:
+        images = {
+            "images": [{"filename": name, "subfolder": "", "type": "output"} for name in ("x.png", "y")]
+        }
+        fake.history[body["prompt_id"]] = entry({"2": images}, word="error", exception_message="No.")
+        await fake.send("executing", body["prompt_id"], node=None)
+
+    fake.on_prompt = fails
+    async with faked(fake) as url, working(url, tmp_path) as bench:
+        answer = await bench.run(color(1))
+    assert answer["code"] == "execution_failed"
+    assert [base64.b64decode(image["data"]) for image in answer["images"]] == [b"done"]
+
+
+async def test_a_failure_is_never_too_large_for_the_platform(tmp_path: Path) -> None:
+    fake = FakeComfy()
+
+    async def fails(body: dict[str, Any]) -> None:
+        told = {"exception_message": "x" * 5_000_000, "traceback": ["y" * 5_000_000]}
+        fake.history[body["prompt_id"]] = entry(word="error", node_id="1", **told)
+        await fake.send("executing", body["prompt_id"], node=None)
+
+    fake.on_prompt = fails
+    async with faked(fake) as url, working(url, tmp_path) as bench:
+        answer = await bench.run(color(1))
+    assert len(json.dumps(answer)) < 1_000_000
+    assert answer["error"].startswith("Node 1 (EmptyImage) failed: xxx")
+    assert answer["traceback"] == "too large"
+
+
 async def test_the_log_of_an_own_comfyui_is_the_supervisor_s(own: Bench) -> None:
     answer = await own.run(photo("absent.png"))
     assert answer["diagnostic_info"]["last_log_lines"][-1] == "own log line 49"
@@ -352,12 +387,12 @@ async def test_cancelled_while_results_are_packed(attached: Bench, monkeypatch: 
     begun, go = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def held(*_: Any) -> Any:
+    def held(*_: Any, **__: Any) -> Any:
         loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(go.wait(), loop).result()
         return {}
 
-    monkeypatch.setattr(module.outputs, "pack", held)
+    monkeypatch.setattr(module, "answer_of", held)
     task = attached.start(photo(), images=PHOTO)
     await begun.wait()
     await cancelled(task)

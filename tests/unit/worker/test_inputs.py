@@ -12,8 +12,8 @@ import pytest
 from tests.contract.driver import node
 from tests.unit.worker.helpers import tree
 from worker.errors import BadRequest, JobError
+from worker.given import InputFile
 from worker.inputs import remove_leftovers, rewritten, stage
-from worker.validation import InputFile
 
 
 def given(*names: str) -> list[InputFile]:

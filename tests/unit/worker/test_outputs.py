@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
+import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.driver import node
-from tests.unit.worker.helpers import entry, make_config, tree
+from tests.unit.worker.helpers import delivery, entry, make_config
 from tests.unit.worker.test_contract import ANYTHING, HOSTILE
 from worker.contract import files_of
 from worker.errors import JobError
-from worker.outputs import OutputFile, collect, pack, prune_volume
+from worker.outputs import OutputFile, collect
 
 WORKFLOW = {"9": node("SaveImage"), "2": node("SaveImage"), "5": node("PreviewAny")}
 
@@ -49,7 +48,7 @@ def test_files_come_in_the_workflow_s_order_without_previews(tmp_path: Path) -> 
         ("77", "", "unknown.png", "image/png"),
     ]
     assert found.files[0].path == tmp_path / "clips" / "x" / "a.mp4"
-    assert found.texts == ({"node_id": "5", "text": "said"},)
+    assert found.texts == ({"node_id": "5", "text": "said"}, {"node_id": "5", "text": "5", "value": 5})
     assert [file.filename for file in found.missing()] == ["a.mp4", "b.png", "unknown.png"]
 
 
@@ -105,80 +104,71 @@ def test_a_name_that_only_linux_allows_is_no_reason_to_lose_the_file(
 ) -> None:
     written(tmp_path / subfolder, name, b"content")
     found = collect(entry({"9": {"images": [image(name, subfolder)]}}), WORKFLOW, tmp_path)
-    answer = pack(found.files, make_config(tmp_path), "auto", "key")
-    (told,) = files_of(answer)
+    (told,) = files_of(delivery(make_config(tmp_path)).pack(found.files, 0).lists)
     assert (told.filename, base64.b64decode(told.data)) == (shown, b"content")
 
 
-def test_small_results_come_in_base64_with_size_and_hash(tmp_path: Path) -> None:
-    names = ("a.png", "b.mp4", "c.flac", "d.glb")
-    files = [written(tmp_path, name, name.encode() * 9) for name in names]
-    answer = pack(files, make_config(tmp_path), "auto", "key")
-    assert {key: [item["filename"] for item in listed] for key, listed in answer.items()} == {
-        "images": ["a.png"],
-        "videos": ["b.mp4"],
-        "audio": ["c.flac"],
-        "files": ["d.glb"],
-    }
-    for told in files_of(answer):
-        content = told.filename.encode() * 9
-        assert (told.type, base64.b64decode(told.data)) == ("base64", content)
-        assert (told.size, told.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+#: What ComfyUI 0.3.64 left in its history, kind by kind.
+RECORDED = {
+    "image": {"images": [image("m_00001_.png", "sample")]},
+    "animated": {"images": [image("a_00001_.webp")], "animated": [True]},
+    "webm": {"images": [image("v_00001_.webm")], "animated": [True]},
+    "video": {"images": [image("v_00001_.mp4")], "animated": [True]},
+    "preview": {"images": [image("ComfyUI_temp_dsshv_00001_.png", kind="temp")]},
+    "audio": {"audio": [image("a_00001_.flac", "audio")]},
+    "3d": {"3d": [image("mesh_00001_.glb", "3d")]},
+    "preview3d": {"result": ["3d/mesh_00001_.glb", {"position": [1, 2]}, ""]},
+    "solid": {"result": ["3d/other.obj [output]", None]},
+    "latent": {"latents": [image("lat_00001_.latent")]},
+    "text": {"text": ["hello"]},
+    "scalars": {"value": [5, 2.5, True, "five", float("nan")], "note": "no list"},
+    "input": {"images": [{"filename": "theirs.png", "subfolder": "", "type": "input"}]},
+    "strange": {
+        "x": None,
+        "y": [[{"filename": "z"}]],
+        "z": {"a": 1},
+        "result": ["/etc/x.glb", "../x.glb", "\0.glb"],
+    },
+    "websocket": {},
+}
 
 
-@pytest.mark.parametrize(("mode", "limit"), [("volume", 10**9), ("auto", 210_000)])
-def test_results_on_the_volume(tmp_path: Path, mode: Any, limit: int) -> None:
-    volume = tmp_path / "volume"
-    volume.mkdir()
-    big = os.urandom(1_500_000)
-    longest = "y" * 251 + ".png"
-    files = [
-        written(tmp_path / "output", "x.png", big),
-        written(tmp_path / "output" / "2", "x.png", b"other"),
+def test_every_kind_of_output_comes_out(tmp_path: Path) -> None:
+    for name in ("3d/mesh_00001_.glb", "3d/other.obj"):
+        written(tmp_path / "output", name)
+    workflow = {name: node("X") for name in RECORDED}
+    found = collect(entry(RECORDED), workflow, tmp_path / "output", tmp_path / "temp")
+    assert [(file.node_id, file.filename, file.subfolder, file.media_type) for file in found.files] == [
+        ("image", "m_00001_.png", "sample", "image/png"),
+        ("animated", "a_00001_.webp", "", "image/webp"),
+        ("webm", "v_00001_.webm", "", "video/webm"),
+        ("video", "v_00001_.mp4", "", "video/mp4"),
+        ("preview", "ComfyUI_temp_dsshv_00001_.png", "", "image/png"),
+        ("audio", "a_00001_.flac", "audio", "audio/flac"),
+        ("3d", "mesh_00001_.glb", "3d", "model/gltf-binary"),
+        ("solid", "other.obj", "3d", "model/obj"),
+        ("latent", "lat_00001_.latent", "", "application/octet-stream"),
     ]
-    files.append(written(tmp_path / "output", longest, b"long"))
-    config = make_config(tmp_path, volume=volume, max_inline_bytes=limit)
-    told = files_of(pack(files, config, mode, "key"))
-    assert [entry.filename for entry in told] == ["x.png", "x.png", longest]
-    for each, content in zip(told, (big, b"other", b"long"), strict=True):
-        assert each.type == "volume"
-        assert (volume / each.data).read_bytes() == content
-        assert (each.size, each.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert len([path for path in tree(volume) if (volume / path).is_file()]) == 3
+    assert found.files[4].path.parent == tmp_path / "temp"
+    said = [(text["node_id"], text.get("key"), text["text"], text.get("value")) for text in found.texts]
+    assert said[:7] == [
+        ("preview3d", "result", "", None),
+        ("text", None, "hello", None),
+        ("scalars", "value", "5", 5),
+        ("scalars", "value", "2.5", 2.5),
+        ("scalars", "value", "true", True),
+        ("scalars", "value", "five", None),
+        ("scalars", "value", "NaN", "NaN"),
+    ]
+    assert said[7] == ("scalars", "note", "no list", None)
+    json.dumps(found.texts, allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    ("mode", "size", "code"),
-    [
-        ("base64", 900_000, "result_too_large"),
-        ("auto", 900_000, "result_too_large"),
-        ("volume", 900_000, "result_too_large"),
-        ("volume", 5, "no_volume"),
-    ],
-)
-def test_results_that_cannot_be_handed_over_are_kept(tmp_path: Path, mode: Any, size: int, code: str) -> None:
-    file = written(tmp_path, "x.png", bytes(size))
-    with pytest.raises(JobError) as caught:
-        pack([file], make_config(tmp_path, max_inline_bytes=500_000), mode, "key")
-    assert (caught.value.code, caught.value.details) == (code, ["x.png"])
-    assert file.path.is_file()
-
-
-def test_a_volume_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "volume").mkdir()
-    (tmp_path / "volume" / ".comfy-runpod").write_text("a file where the folder must be")
-    config = make_config(tmp_path, volume=tmp_path / "volume")
-    with pytest.raises(JobError, match="could not be handed over") as caught:
-        pack([written(tmp_path, "x.png")], config, "volume", "key")
-    assert caught.value.code == "result_not_written"
-
-
-def test_old_results_and_notes_go_from_the_volume(tmp_path: Path) -> None:
-    ours = tmp_path / ".comfy-runpod"
-    for name in ("results/old/x", "results/new/x", "jobs/old/job.json", "inputs/old/x"):
-        written(ours, name)
-        if "old" in name:
-            os.utime((ours / name).parent, (1000, 1000))
-    prune_volume(tmp_path, 3600, now=time.time())
-    assert {path for path in tree(ours) if (ours / path).is_file()} == {"results/new/x", "inputs/old/x"}
-    prune_volume(tmp_path / "absent", 0)
+def test_a_text_that_is_too_long_for_an_answer_comes_as_a_file(tmp_path: Path) -> None:
+    long = "ü" * 200_000
+    found = collect(entry({"5": {"text": ["short", long, long + "2"]}}), WORKFLOW, tmp_path)
+    assert [text["text"] for text in found.texts] == ["short"]
+    assert (found.missing(), found.on_disk()) == ([], [])
+    told = files_of(delivery(make_config(tmp_path)).pack(found.files, 0).lists)
+    assert [base64.b64decode(each.data).decode() for each in told] == [long, long + "2"]
+    assert {(each.filename, each.media_type) for each in told} == {("text_5_text.txt", "text/plain")}

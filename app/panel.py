@@ -359,7 +359,8 @@ class Panel:
         if self.window.width() < FOLD_BELOW_W and status.reachable and not status.tone:
             busy = status.running + status.starting
             strong, rest = f"{busy} / {busy + status.idle}", f"{status.in_queue} queued"
-        self.window.topbar.endpoint.show_state(strong, f"·  {rest}" if rest else "", role=role)
+        rest = f"·  {rest.replace(' · ', '  ·  ')}" if rest else ""
+        self.window.topbar.endpoint.show_state(strong, rest, role=role)
         self._endpoint = status
 
     def _open_comfy(self) -> None:

@@ -47,6 +47,8 @@ def nothing_left(app: QApplication, request: pytest.FixtureRequest) -> Iterator[
 def theme(app: QApplication) -> Iterator[Theme]:
     made = Theme(app, "dark")
     yield made
+    # The next window is built without it, and styled once: else every part is styled as it comes.
+    app.setStyleSheet("")
     made.deleteLater()
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,6 +217,17 @@ def _children() -> list[psutil.Process]:
 
 
 def _qt_threads() -> list[QThread]:
-    """Those started by our own classes; they are in no tree of objects."""
-    known = [each for each in gc.get_objects() if isinstance(each, QThread)]
-    return [thread for thread in known if shiboken6.isValid(thread) and thread.isRunning()]
+    """Those that were started from Python; they are in no tree of objects."""
+    return [thread for thread in _started if shiboken6.isValid(thread) and thread.isRunning()]
+
+
+_started: weakref.WeakSet[QThread] = weakref.WeakSet()
+_start = QThread.start
+
+
+def _noted_start(thread: QThread, *priority: QThread.Priority) -> None:
+    _started.add(thread)
+    _start(thread, *priority)
+
+
+QThread.start = _noted_start  # type: ignore[method-assign]

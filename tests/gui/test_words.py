@@ -137,7 +137,7 @@ async def test_chips_and_target_menu(theme: Theme, tmp_path: Path) -> None:
     async with scene("overlays", theme, tmp_path) as panel:
         bar = panel.window.topbar
         assert bar.comfy.text == "ComfyUI running"
-        assert bar.endpoint.text == "1 running ·  1 starting · 3 in queue"
+        assert bar.endpoint.text == "1 running ·  1 starting  ·  3 in queue"
         panel._show_endpoint(EndpointStatus(text="3 throttled · 4 in queue", tone="amber"))
         assert bar.endpoint.text == "3 throttled ·  4 in queue"
         panel._show_endpoint(EndpointStatus(text="Endpoint unreachable", tone="red"))

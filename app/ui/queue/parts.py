@@ -144,7 +144,7 @@ class _Value(QWidget):
 
     def __init__(self, theme: Theme, parameter: Parameter) -> None:
         super().__init__()
-        text = Wrapped(theme, parameter.value)
+        text = Wrapped(theme, parameter.value, longest=20)
         text.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )

@@ -32,7 +32,7 @@ from ..theme import Theme
 _L = TypeVar("_L", bound=QBoxLayout)
 #: A place inside a word where a line may end; it has no width.
 _MAY_BREAK = "\u200b"
-_LONG_WORD, _PIECES = re.compile(r"[!-~]{25,}"), re.compile(r"[^_./\\-]{1,8}[_./\\-]?|[_./\\-]")
+_PIECES = re.compile(r"[^_./\\-]{1,8}[_./\\-]?|[_./\\-]")
 
 
 class Text(QLabel):
@@ -56,10 +56,17 @@ class Text(QLabel):
 
 
 class Wrapped(Text):
-    """Several lines. Words longer than the room, as names of files, are broken too; copied they are whole."""
+    """Several lines. Words longer than the room, as names of files, are broken too; copied they are whole.
 
-    def __init__(self, theme: Theme, text: str = "", kind: str = "body", role: str = "text") -> None:
+    Args:
+        longest: how many letters of a word fit; only longer ones are broken.
+    """
+
+    def __init__(
+        self, theme: Theme, text: str = "", kind: str = "body", role: str = "text", *, longest: int = 34
+    ) -> None:
         super().__init__(theme, "", kind, role)
+        self._long_word = re.compile(rf"[!-~]{{{longest + 1},}}")
         self.setWordWrap(True)
         self.setText(text)
 
@@ -67,7 +74,7 @@ class Wrapped(Text):
         return super().text().replace(_MAY_BREAK, "")
 
     def setText(self, text: str) -> None:
-        super().setText(_LONG_WORD.sub(lambda word: _MAY_BREAK.join(_PIECES.findall(word[0])), text))
+        super().setText(self._long_word.sub(lambda word: _MAY_BREAK.join(_PIECES.findall(word[0])), text))
         self.setAccessibleName(text)
 
     def copy(self) -> None:

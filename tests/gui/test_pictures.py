@@ -231,3 +231,17 @@ def test_closing_ends_the_thread_and_drops_what_waits(
     assert not store._worker._work
     assert store.thumbnail("after") is None
     store.deleteLater()
+
+
+@on_loop
+async def test_a_file_that_appears_later_is_shown(tmp_path: Path) -> None:
+    store = PictureStore(tmp_path / "cache", try_again_s=0.0)
+    path = tmp_path / "late.png"
+    arrived: list[str] = []
+    store.arrived.connect(arrived.append)
+    assert store.thumbnail(str(path)) is None
+    await until(lambda: arrived)
+    picture(path)
+    await until(lambda: store.thumbnail(str(path)) is not None)
+    store.close()
+    store.deleteLater()

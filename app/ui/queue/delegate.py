@@ -261,12 +261,13 @@ class JobDelegate(QStyledItemDelegate):
             self._paint_result(painter, tile, entry, number)
         left = total - self.tiles
         if left > 0:
-            self._paint_more(painter, tiles[-1], left, covered=bool(job.outputs))
+            self._paint_more(painter, tiles[-1], left, covered=job.state is State.DONE)
 
     def _paint_result(self, painter: QPainter, tile: QRect, entry: Entry, number: int) -> None:
         job, theme = entry.job, self._theme
         kind = job.expected.kind if job.expected is not None else "image"
-        if number < len(job.outputs):
+        # Paths are chosen before the files are there: only a done job has them.
+        if number < len(job.outputs) and job.state is State.DONE:
             output = job.outputs[number]
             picture = self._pictures.thumbnail(output.path) if is_picture(output.path) else None
             if picture is not None:

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ _KEPT_BYTES = 96 * 1024 * 1024
 _WAITING = 120
 _LARGEST_PREVIEW = 256 * 1024
 _QUALITY = 85
+#: Seconds until a picture that could not be read is tried again.
+_TRY_AGAIN_S = 2.0
 _LARGE_SIDE, _FULL_SIDE = 2048, 16384
 #: What kind of picture a key is for; a bare path is a thumbnail's.
 _PREVIEW, _LARGE, _FULL = "preview:", "large:", "full:"
@@ -77,6 +80,7 @@ class PictureStore(QObject):
 
     Args:
         cache_dir: where thumbnails are kept.
+        try_again_s: seconds until a picture that could not be read is tried again.
 
     Signals:
         arrived: the path or job id whose picture is there now.
@@ -86,9 +90,12 @@ class PictureStore(QObject):
     arrived = Signal(str)
     full = Signal(str, QImage)
 
-    def __init__(self, cache_dir: Path, parent: QObject | None = None) -> None:
+    def __init__(
+        self, cache_dir: Path, parent: QObject | None = None, *, try_again_s: float = _TRY_AGAIN_S
+    ) -> None:
         super().__init__(parent)
-        self._cache_dir = cache_dir
+        self._cache_dir, self._try_again_s = cache_dir, try_again_s
+        self._failed_at: dict[str, float] = {}
         self._kept: OrderedDict[str, QPixmap] = OrderedDict()
         self._bytes = 0
         self._asked: set[str] = set()
@@ -104,22 +111,11 @@ class PictureStore(QObject):
 
     def thumbnail(self, path: str) -> QPixmap | None:
         """A result, at most 256 pixels wide and high; None while it is not there, or cannot be made."""
-        found = self._kept.get(path)
-        if found is not None:
-            self._kept.move_to_end(path)
-            return None if found.isNull() else found
-        self._ask(path, lambda: _thumbnail(Path(path), self._cache_dir))
-        return None
+        return self._kept_or_asked(path, lambda: _thumbnail(Path(path), self._cache_dir))
 
     def picture(self, path: str) -> QPixmap | None:
         """A result for looking at, at most 2048 pixels wide and high; told of as ``large:<path>``."""
-        key = f"{_LARGE}{path}"
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-            return None if found.isNull() else found
-        self._ask(key, lambda: _read(QImageReader(path), _LARGE_SIDE))
-        return None
+        return self._kept_or_asked(f"{_LARGE}{path}", lambda: _read(QImageReader(path), _LARGE_SIDE))
 
     def ask_full(self, path: str) -> None:
         """Have a result in its full size told of with ``full``; it is not kept."""
@@ -140,6 +136,16 @@ class PictureStore(QObject):
         self._running.discard(job_id)
         self._previews.pop(job_id, None)
 
+    def _kept_or_asked(self, key: str, work: Callable[[], QImage]) -> QPixmap | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+            return found
+        # A file that could not be read may be there by now; not at each painting is it looked for.
+        if time.monotonic() - self._failed_at.get(key, float("-inf")) >= self._try_again_s:
+            self._ask(key, work)
+        return None
+
     def _ask(self, key: str, work: Callable[[], QImage]) -> None:
         is_preview = key.startswith(_PREVIEW)
         if key not in self._asked or is_preview:
@@ -157,6 +163,11 @@ class PictureStore(QObject):
         if key.startswith(_FULL):
             self.full.emit(key.removeprefix(_FULL), image)
             return
+        if image.isNull():
+            self._failed_at[key] = time.monotonic()
+            self.arrived.emit(key)
+            return
+        self._failed_at.pop(key, None)
         pixmap = QPixmap.fromImage(image)
         self._kept[key] = pixmap
         self._bytes += _size(pixmap)

@@ -7,8 +7,9 @@ cd "$(dirname "$0")"
 get_uv
 choose_python
 if [ "$(uname -s)" = Linux ]; then
-    get_qt_libraries window
-    apt_install xvfb xauth iproute2
+    get_qt_libraries offscreen
+    apt_install iproute2
+    { get_qt_libraries window && apt_install xvfb xauth; } || say "No virtual display: windows are drawn off screen."
 fi
 # Tests that run run.sh find the same uv.
 PATH="$(dirname "$UV"):$PATH"
@@ -22,7 +23,7 @@ run mypy
 run lint-imports --no-cache
 # Windows are opened on a real X server that nobody looks at; elsewhere they are drawn off screen.
 shown() {
-    if [ "$(uname -s)" = Linux ]; then
+    if command -v xvfb-run >/dev/null && command -v xauth >/dev/null && have_lib libxcb-cursor.so.0; then
         QT_QPA_PLATFORM=xcb xvfb-run --auto-servernum --server-args="-screen 0 1920x1200x24" "$@"
     else
         QT_QPA_PLATFORM=offscreen "$@"

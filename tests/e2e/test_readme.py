@@ -107,6 +107,7 @@ def test_every_command_works(cli: Cli, home: Path, results: Path, runpod_stand_i
 def test_every_window_opens_runs_its_files_and_closes(cli: Cli, tmp_path: Path, files: list[str]) -> None:
     env = {**cli.env, "HOME": str(tmp_path), "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")}
     env["XDG_CACHE_HOME"] = env["XDG_CACHE_HOME"] or str(Path.home() / ".cache")
+    env["QT_QPA_PLATFORM"] = os.environ.get("QT_QPA_PLATFORM", "offscreen")
     opened = subprocess.Popen(
         ["./run.sh", *files], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt
-
 from .comfyui.find import describe, find_installations
 from .comfyui.status import ComfyState, ComfyStatus
 from .desk import Desk, Outlook
@@ -46,7 +44,6 @@ if TYPE_CHECKING:
     from .comfyui.house import House
 
 _OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
-_SPOKEN = Qt.ItemDataRole.AccessibleTextRole
 _PAGE = 200
 _LOOK_EVERY_S = 3.0
 _GROUP_ABOVE, _GATHER_S = 3, 0.5
@@ -230,9 +227,8 @@ class Panel:
 
     def _job_ended(self, event: JobEvent) -> None:
         window = self.window
-        text = self.model.data(self.model.index_of(event.job.id), _SPOKEN)
-        if text:
-            announce(window.queue.list, str(text), urgent=event.job.state is State.FAILED)
+        if text := self.model.spoken(event.job.id):
+            announce(window.queue.list, text, urgent=event.job.state is State.FAILED)
         in_sight = window.isActiveWindow() and window.pages.currentWidget() is window.queue
         if in_sight or event.job.state is State.CANCELLED:
             return

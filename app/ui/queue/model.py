@@ -100,6 +100,11 @@ class JobModel(QAbstractListModel):
         where, key = placed
         return self.index(self._offset(where) + 1 + bisect_left(self._groups[where], key))
 
+    def spoken(self, job_id: str) -> str:
+        """A job that is shown as one sentence; an empty text for others."""
+        text = self.data(self.index_of(job_id), Qt.ItemDataRole.AccessibleTextRole)
+        return str(text) if text else ""
+
     def place(self, job: Job) -> int | None:
         """A waiting job's place in its target's queue, from 1; None for others."""
         if job.state is not State.WAITING:

@@ -18,7 +18,7 @@ from .jobs.model import JobEvent
 from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line, target_name
-from .settings import Settings, from_environment, save_settings
+from .settings import OF_COMFYUI, Settings, from_environment, save_settings
 from .ui.collector import GuiCollector
 from .ui.desktop import announce, open_url
 from .ui.frame.places import chosen_place, other_place, places_of
@@ -43,7 +43,6 @@ from .ui.widgets.motion import Motion
 if TYPE_CHECKING:
     from .comfyui.house import House
 
-_OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
 _PAGE = 200
 _LOOK_EVERY_S = 3.0
 _GROUP_ABOVE, _GATHER_S = 3, 0.5
@@ -275,7 +274,7 @@ class Panel:
         old, self.settings = self.settings, await asyncio.to_thread(Settings.load)
         self.desk.use(self.settings)
         self.health.use(self.settings)
-        if any(getattr(old, name) != getattr(self.settings, name) for name in _OF_COMFYUI):
+        if any(getattr(old, name) != getattr(self.settings, name) for name in OF_COMFYUI):
             await self.desk.forget_target(LOCAL)
         self._theme.use(
             appearance=self.settings.appearance,
@@ -420,7 +419,6 @@ class Panel:
                     return
         finally:
             self._asking = False
-        self._counts = (0, 0)
         self.end()
 
     async def _close(self) -> None:

@@ -25,7 +25,7 @@ from .jobs.request import OVERHEAD_MS
 from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import DEMO, LOCAL, Target
-from .settings import Settings
+from .settings import OF_COMFYUI, Settings
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ _ENDPOINT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 _IDLE_EXIT_S = 30.0
 #: How long a local endpoint that answered is believed to be there still, in seconds.
 _SURE_S = 2.0
-#: The settings that say which ComfyUI is meant.
-_OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
 _LOCAL_POLL_S, _REMOTE_POLL_S = 0.03, 1.0
 
 
@@ -273,7 +271,7 @@ class Services:
     def use(self, settings: Settings) -> None:
         """Make targets with these settings from now on; the data folder stays what it was."""
         old, self._settings = self._settings, settings
-        if any(getattr(old, name) != getattr(settings, name) for name in _OF_COMFYUI):
+        if any(getattr(old, name) != getattr(settings, name) for name in OF_COMFYUI):
             self.house = make_house(settings, before=self.house)
 
     async def close(self, *, limit_s: float | None = None) -> None:

@@ -18,6 +18,8 @@ from .errors import BadInput
 from .files import write_private
 
 APP_NAME = "comfy-runpod"
+#: The settings that say which ComfyUI is meant.
+OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
 RUNPOD_JOB_API = "https://api.runpod.ai/v2"
 
 

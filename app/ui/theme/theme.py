@@ -72,13 +72,16 @@ class Theme(QObject):
         reduced_motion: bool | None = None,
     ) -> None:
         """Change what is given, at once in every window."""
+        before = (self._appearance, self._scale, self._reduced_motion)
         if appearance is not None:
             self._appearance = appearance
         if text_size is not None:
             self._scale = text_size / 100
         if reduced_motion is not None:
             self._reduced_motion = reduced_motion
-        self._apply()
+        if before != (self._appearance, self._scale, self._reduced_motion):
+            # Styling a whole window takes a third of a second: not for a setting that stayed as it was.
+            self._apply()
 
     def color(self, role: str) -> QColor:
         """The colour of a role of the tokens, as ``bg1``."""

@@ -33,10 +33,6 @@ class Motion(QObject):
         if bool(self._wanted_by) != self._timer.isActive():
             (self._timer.start if self._wanted_by else self._timer.stop)()
 
-    @property
-    def is_running(self) -> bool:
-        return self._timer.isActive()
-
 
 def turn() -> float:
     """The angle of a turning icon now, in degrees, in steps of a tenth of a second."""

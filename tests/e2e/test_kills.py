@@ -41,6 +41,8 @@ def survive(folder: Path, seed: int, count: int) -> None:
     dice.shuffle(victims)
     running = cli.start("run", *files, "--target", "demo", "--output", folder / "out")
     try:
+        # A `run` that is killed before it has noted a job cannot know of it afterwards.
+        until(lambda: len(cli.jobs()) == count, 60)
         for victim in victims:
             time.sleep(dice.uniform(0.3, max(1.5, count / 5)))
             until(lambda victim=victim: _kill_one(cli, victim), 20)

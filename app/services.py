@@ -20,6 +20,9 @@ from .endpoint.config import EndpointConfig
 from .endpoint.local import Access, LocalEndpoint, peek
 from .endpoint.model import Health
 from .errors import BadInput, NeedsSetup, ProcessFailed
+from .jobs.carriers.base import Carrier
+from .jobs.carriers.choice import remote_carrier
+from .jobs.carriers.folder import LocalFolder
 from .jobs.control import ControlServer, RunnerLock
 from .jobs.request import OVERHEAD_MS
 from .jobs.runner import Runner
@@ -53,6 +56,7 @@ class EndpointTarget:
         self._stays = stays
         self._folder = settings.data_dir / "endpoints" / name
         self.volume: Path | None = self._folder / "volume"
+        self.carrier: Carrier = LocalFolder(self._folder / "volume")
         self._endpoint: LocalEndpoint | None = None
         self._access: Access | None = None
         self._client: JobClient | None = None
@@ -183,6 +187,7 @@ class RunPodTarget:
 
     def __init__(self, endpoint_id: str, settings: Settings) -> None:
         self.name = endpoint_id
+        self.carrier = remote_carrier(endpoint_id, settings, self.client)
         self._settings = settings
         self._client: JobClient | None = None
 
@@ -198,6 +203,7 @@ class RunPodTarget:
         return self._client
 
     async def close(self) -> None:
+        await self.carrier.close()
         if self._client is not None:
             await self._client.close()
 

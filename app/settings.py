@@ -59,6 +59,11 @@ class Settings:
     runpod_base_url: str = RUNPOD_JOB_API
     runpod_endpoint_id: str | None = None
     runpod_api_key: Secret = field(default_factory=lambda: Secret(""))
+    runpod_volume_id: str | None = None
+    runpod_datacenter: str | None = None
+    runpod_s3_url: str | None = None
+    runpod_s3_access_key: Secret = field(default_factory=lambda: Secret(""))
+    runpod_s3_secret_key: Secret = field(default_factory=lambda: Secret(""))
     config_file: Path = Path("settings.yaml")
     appearance: Literal["system", "light", "dark"] = "system"
     text_size: int = 100
@@ -107,6 +112,14 @@ def _url(value: Any) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("no address that begins with http:// or https://")
     return url
+
+
+def _datacenter(value: Any) -> str:
+    """Like ``EU-RO-1``: it becomes part of an address."""
+    name = _text(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,40}", name):
+        raise ValueError("no datacenter's id")
+    return name
 
 
 def _seconds(value: Any) -> float:
@@ -165,6 +178,9 @@ _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "execution_timeout_s": _seconds,
     "workers": _count,
     "runpod_endpoint_id": _text,
+    "runpod_volume_id": _text,
+    "runpod_datacenter": _datacenter,
+    "runpod_s3_url": _url,
     "appearance": _one_of("system", "light", "dark"),
     "text_size": _one_of(90, 100, 110, 125),
     "motion": _one_of("system", "reduced"),
@@ -179,6 +195,11 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "RUNPOD_API_KEY": ("runpod_api_key", _key),
     "RUNPOD_ENDPOINT_ID": ("runpod_endpoint_id", str.strip),
     "RUNPOD_ENDPOINT_BASE_URL": ("runpod_base_url", _url),
+    "RUNPOD_VOLUME_ID": ("runpod_volume_id", str.strip),
+    "RUNPOD_DATACENTER": ("runpod_datacenter", _datacenter),
+    "RUNPOD_S3_URL": ("runpod_s3_url", _url),
+    "RUNPOD_S3_ACCESS_KEY": ("runpod_s3_access_key", _key),
+    "RUNPOD_S3_SECRET_KEY": ("runpod_s3_secret_key", _key),
     "EXECUTION_TIMEOUT": ("execution_timeout_s", _seconds),
 }
 

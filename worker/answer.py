@@ -31,12 +31,14 @@ def answer_of(
     collected: Collected,
     warnings: Sequence[str],
     timings: Mapping[str, float],
-    stats: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     delivery: Delivery,
     *,
     began: float,
 ) -> dict[str, Any]:
     """Pack the results and tell of them. Blocks. ``began`` is when packing did, on the monotonic clock.
+
+    ``provenance`` says what made them.
 
     Raises:
         JobError: ``result_too_large``, ``result_not_written``.
@@ -46,7 +48,7 @@ def answer_of(
         "text": list(collected.texts),
         "warnings": list(warnings),
         "timings": {**timings, "pack_s": 0.0},
-        "provenance": provenance(stats),
+        "provenance": dict(provenance),
     }
     packed = delivery.pack(collected.files, _size(answer) + _size(told) + 1000)
     answer |= {name: listed for name, listed in packed.lists.items() if listed or name == "images"}
@@ -63,16 +65,17 @@ def answer_of(
 
 def finished_before(
     entry: Mapping[str, Any], workflow: Mapping[str, Any], output_dir: Path, delivery: Delivery
-) -> dict[str, list[dict[str, Any]]]:
-    """The files that nodes had written when another one failed, as lists of the answer. Blocks."""
+) -> tuple[dict[str, list[dict[str, Any]]], list[Path]]:
+    """What nodes had written when another one failed: lists of the answer, and the files. Blocks."""
     try:
         collected = collect(entry, workflow, output_dir)
         files = [file for file in collected.files if file not in collected.missing()]
         packed = delivery.pack(files, LONGEST_FAILURE)
     except JobError as error:
         log.warning("What was done before the failure cannot be handed over: %s", error)
-        return {}
-    return {name: listed for name, listed in packed.lists.items() if listed}
+        return {}, []
+    lists = {name: listed for name, listed in packed.lists.items() if listed}
+    return lists, [file.path for file in files if file.text is None]
 
 
 def is_usable(answer: Mapping[str, Any], volume: Path | None) -> bool:
@@ -87,7 +90,7 @@ def is_usable(answer: Mapping[str, Any], volume: Path | None) -> bool:
     return True
 
 
-def provenance(stats: Mapping[str, Any]) -> dict[str, Any]:
+def provenance_of(stats: Mapping[str, Any]) -> dict[str, Any]:
     """Of what ComfyUI said of itself when the job began: asking again could fail a job that is done."""
     system, devices = stats.get("system"), stats.get("devices")
     system = system if isinstance(system, Mapping) else {}

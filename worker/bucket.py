@@ -82,6 +82,11 @@ def _size_there(client: Any, name: str, key: str, refused: type[Exception]) -> i
     return size
 
 
+def client_of(bucket: Bucket) -> Any:
+    """The library's client of the bucket's server; it may be used by several threads."""
+    return _client(bucket)
+
+
 @lru_cache(maxsize=1)
 def _client(bucket: Bucket) -> Any:
     config = importlib.import_module("botocore.config").Config(

@@ -11,9 +11,10 @@ import json
 import re
 import struct
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import aiohttp
 
@@ -27,6 +28,8 @@ _FIRST_WITH_INTERRUPT_BY_ID = (0, 3, 64)
 #: Long, since a node that holds the interpreter silences ComfyUI, and a new connection gets no events of
 #: the prompt that runs. One that died is noticed without any heartbeat.
 _HEARTBEAT_S = 120
+#: Seconds of a large installation whose models lie on a slow disk.
+_OBJECT_INFO_S = 180
 _TRANSPORT_ERRORS = (aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
@@ -45,16 +48,23 @@ class ComfyClient:
     Args:
         url: like ``http://127.0.0.1:8188``.
         timeout_s: for each HTTP request.
+        on_sign: called at each sign of life.
 
     Must be used inside one event loop; :meth:`close` ends its task and session.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 30) -> None:
+    def __init__(
+        self, url: str, *, timeout_s: float = 30, on_sign: Callable[[], None] = lambda: None
+    ) -> None:
         self.url = url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._reader: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
+        #: Set when an attempt at the websocket has ended either way; ``_hurry`` asks for one at once.
+        self._attempted = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._on_sign = on_sign
         self._client_id = ""
         #: The last answer of ``/system_stats``.
         self.stats: dict[str, Any] = {}
@@ -62,19 +72,21 @@ class ComfyClient:
 
     # -- websocket ------------------------------------------------------------------------------------
 
-    async def connect(self, timeout_s: float = 15) -> None:
+    async def connect(self, timeout_s: float = 5) -> bool:
         """Have the websocket open, so that no message of a prompt sent afterwards is missed.
 
-        Raises:
-            ComfyUnavailable: when it does not open in time.
+        Whether it is open: one attempt is waited for, and goes on being made afterwards. A ComfyUI that
+        refuses it can be followed by asking.
         """
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read_events(), name="comfyui-events")
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._connected.wait()
-        except TimeoutError as error:
-            raise ComfyUnavailable(f"ComfyUI at {self.url} does not open its websocket.") from error
+        if not self._connected.is_set():
+            self._attempted.clear()
+            self._hurry.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._attempted.wait()
+        return self._connected.is_set()
 
     @property
     def connected(self) -> bool:
@@ -92,6 +104,7 @@ class ComfyClient:
         while True:
             # Each connection has its own id: an old one that closes late would silence a new one of its name.
             self._client_id = uuid.uuid4().hex
+            self._hurry.clear()
             try:
                 async with self._http().ws_connect(
                     f"{self.url}/ws?clientId={self._client_id}", max_msg_size=0, heartbeat=_HEARTBEAT_S
@@ -101,6 +114,7 @@ class ComfyClient:
                     )
                     if (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
                         self._connected.set()
+                        self._attempted.set()
                         pause = 0.1
                     async for message in socket:
                         self._dispatch(message)
@@ -108,10 +122,15 @@ class ComfyClient:
                 pass
             finally:
                 self._connected.clear()
-            await asyncio.sleep(pause)
+                self._attempted.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._hurry.wait()
+            self._hurry.clear()
             pause = min(pause * 2, 2.0)
 
     def _dispatch(self, message: aiohttp.WSMessage) -> None:
+        self._on_sign()
         if message.type is aiohttp.WSMsgType.TEXT:
             try:
                 parsed = json.loads(message.data)
@@ -147,8 +166,10 @@ class ComfyClient:
         self.stats = stats
         return stats
 
-    async def wait_ready(self, timeout_s: float) -> None:
-        """Wait for the first answer of ``/system_stats``.
+    async def wait_ready(
+        self, timeout_s: float, hopeless: Callable[[], ComfyUnavailable | None] = lambda: None
+    ) -> None:
+        """Wait for the first answer of ``/system_stats``; no longer once ``hopeless`` says why.
 
         Raises:
             ComfyUnavailable: when none came in time.
@@ -164,10 +185,13 @@ class ComfyClient:
                         await self.system_stats()
                         return
                     except ComfyUnavailable as error:
-                        problem = error
+                        problem = hopeless() or error
+                        if hopeless() is not None:
+                            break
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            raise problem from None
+            pass
+        raise problem from None
 
     async def submit(
         self, prompt: Mapping[str, Any], prompt_id: str, extra_data: Mapping[str, Any]
@@ -260,6 +284,69 @@ class ComfyClient:
             return []
         return [str(name) for name in names] if isinstance(names, list) else []
 
+    # -- what there is --------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """As the last answer of ``/system_stats`` told it; empty when unknown."""
+        return _version(self.stats)
+
+    async def object_info(self, class_type: str | None = None) -> str:
+        """The text of ``/object_info``, of all node types or of one. To read megabytes is for a thread.
+
+        Raises:
+            ComfyUnavailable: when ComfyUI does not answer, or with another status than 200.
+        """
+        path = "/object_info" if class_type is None else f"/object_info/{quote(class_type, safe='')}"
+        limit = aiohttp.ClientTimeout(total=_OBJECT_INFO_S)
+        try:
+            async with self._http().get(self.url + path, timeout=limit) as response:
+                text = await response.text(errors="replace")
+        except _TRANSPORT_ERRORS as error:
+            raise _silent(self.url, error) from error
+        self._on_sign()
+        if response.status != 200:
+            raise ComfyUnavailable(f"ComfyUI answers /object_info with status {response.status}.")
+        return text
+
+    async def replaced_types(self) -> list[str]:
+        """Node types that ComfyUI replaces by others in a workflow it gets; older ones replace none."""
+        status, answer = await self._request("GET", "/node_replacements")
+        return list(_object(answer)) if status == 200 else []
+
+    async def model_folders(self) -> dict[str, list[str]]:
+        """The kinds of models, each with its folders as far as ComfyUI tells them."""
+        status, answer = await self._request("GET", "/experiment/models")
+        if status == 200 and isinstance(answer, list):
+            kinds = [kind for kind in answer if isinstance(kind, dict) and isinstance(kind.get("name"), str)]
+            return {kind["name"]: [str(folder) for folder in kind.get("folders") or ()] for kind in kinds}
+        names = await self._get("/models")
+        return {str(name): [] for name in names} if isinstance(names, list) else {}
+
+    async def model_list(self, kind: str) -> list[str]:
+        """As :meth:`model_names`, but a ComfyUI that does not answer is an error."""
+        status, names = await self._request("GET", f"/models/{quote(kind, safe='')}")
+        return [str(name) for name in names] if status == 200 and isinstance(names, list) else []
+
+    async def model_sizes(self, kind: str) -> dict[str, int]:
+        """Sizes by name; empty when ComfyUI does not tell them."""
+        status, listed = await self._request("GET", f"/experiment/models/{quote(kind, safe='')}")
+        entries = listed if status == 200 and isinstance(listed, list) else []
+        found = [each for each in entries if isinstance(each, dict) and isinstance(each.get("size"), int)]
+        # Of files with the same name the first folder's is the one that is loaded.
+        return {str(each.get("name")): each["size"] for each in reversed(found)}
+
+    async def lacks_file(self, name: str, folder: str) -> bool:
+        """Whether ComfyUI says that it has no such file in its ``input``, ``output`` or ``temp`` folder."""
+        subfolder, _, filename = name.replace("\\", "/").rpartition("/")
+        query = urlencode({"filename": filename, "subfolder": subfolder, "type": folder})
+        try:
+            # Only the beginning of the answer is of interest.
+            async with self._http().get(f"{self.url}/view?{query}") as response:
+                return response.status == 404
+        except _TRANSPORT_ERRORS as error:
+            raise _silent(self.url, error) from error
+
     async def close(self) -> None:
         if self._reader is not None:
             self._reader.cancel()
@@ -283,15 +370,20 @@ class ComfyClient:
         try:
             async with self._http().request(method, self.url + path, json=body) as response:
                 text = await response.text(errors="replace")
+                self._on_sign()
                 try:
                     return response.status, json.loads(text) if text else None
                 except ValueError:
                     return response.status, text[:2000]
         except _TRANSPORT_ERRORS as error:
-            raise ComfyUnavailable(
-                f"ComfyUI at {self.url} is not answering ({type(error).__name__}).",
-                hint="Start ComfyUI, or look at its log.",
-            ) from error
+            raise _silent(self.url, error) from error
+
+
+def _silent(url: str, error: Exception) -> ComfyUnavailable:
+    return ComfyUnavailable(
+        f"ComfyUI at {url} is not answering ({type(error).__name__}).",
+        hint="Start ComfyUI, or look at its log.",
+    )
 
 
 def _version(stats: Mapping[str, Any]) -> tuple[int, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,62 @@ class Bucket:
     secret_key: str = field(repr=False)
     name: str | None = None
     region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one job may use, in bytes and numbers of files; 0 is no limit.
+
+    ``free_disk`` and ``free_memory`` must be there before a job begins.
+    """
+
+    input_bytes: int = 2 << 30
+    input_files: int = 500
+    output_bytes: int = 8 << 30
+    free_disk: int = 256 << 20
+    free_memory: int = 128 << 20
+    comfyui_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """When a ComfyUI counts as lost, in seconds, and what is done then.
+
+    ``silence_s``: without any event of a running prompt. ``freeze_s``: without an answer and without doing
+    anything; a process that works but does not answer has ten times as long.
+    """
+
+    check_s: float = 5.0
+    freeze_s: float = 30.0
+    silence_s: float = 1800.0
+    reruns: bool = True
+    most_crashes: int = 3
+    fitness: bool = True
+    warm_up: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDownloads:
+    """What the ``download`` command may do. ``hosts`` count with their subdomains; ``*`` is every one.
+
+    ``pickles``: whether files may come that can run code when they are loaded.
+    """
+
+    allowed: bool = False
+    hosts: tuple[str, ...] = (
+        "huggingface.co",
+        "hf.co",
+        "civitai.com",
+        # The bucket that civitai.com hands its files out from.
+        "5ac0637cfd0766c97916cef3764fbbc4.r2.cloudflarestorage.com",
+        "github.com",
+        "githubusercontent.com",
+    )
+    max_bytes: int = 64 << 30
+    timeout_s: float = 6 * 3600
+    pickles: bool = False
+    hf_token: str | None = field(default=None, repr=False)
+    civitai_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +98,7 @@ class Config:
     output_dir: Path
     temp_dir: Path | None
     volume: Path | None
+    models_dir: Path
     execution_timeout_s: float
     start_timeout_s: float
     answer_timeout_s: float
@@ -47,6 +106,10 @@ class Config:
     max_answer_bytes: int | None
     max_download_bytes: int
     download_timeout_s: float
+    limits: Limits
+    supervision: Supervision
+    model_downloads: ModelDownloads
+    log_models: Literal["always", "changed"]
     bucket: Bucket | None
     comfy_org_api_key: str | None = field(repr=False)
     adds_message: bool
@@ -69,7 +132,14 @@ class Config:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be in an answer or a log."""
-        keys = (self.result_key, self.comfy_org_api_key, self.bucket and self.bucket.secret_key)
+        downloads = self.model_downloads
+        keys = (
+            self.result_key,
+            self.comfy_org_api_key,
+            self.bucket and self.bucket.secret_key,
+            downloads.hf_token,
+            downloads.civitai_token,
+        )
         return tuple(key for key in keys if key)
 
     @classmethod
@@ -94,6 +164,10 @@ class Config:
             output_dir=Path(env.get("COMFYUI_OUTPUT_DIR") or base / "output"),
             temp_dir=Path(env["COMFYUI_TEMP_DIR"]) if env.get("COMFYUI_TEMP_DIR") else None,
             volume=volume if volume.is_dir() else None,
+            models_dir=Path(
+                env.get("MODELS_DIR")
+                or (volume / "comfyui" / "models" if volume.is_dir() else base / "models")
+            ),
             execution_timeout_s=_number(env, "EXECUTION_TIMEOUT", 300),
             start_timeout_s=_number(env, "COMFYUI_START_TIMEOUT", 600),
             answer_timeout_s=_number(env, "COMFYUI_ANSWER_TIMEOUT", 20),
@@ -101,6 +175,10 @@ class Config:
             max_answer_bytes=int(_number(env, "MAX_ANSWER_BYTES", 0)) or None,
             max_download_bytes=int(_number(env, "MAX_DOWNLOAD_BYTES", 1 << 30)),
             download_timeout_s=_number(env, "DOWNLOAD_TIMEOUT", 120),
+            limits=_limits(env),
+            supervision=_supervision(env),
+            model_downloads=_model_downloads(env),
+            log_models=_log_models(env),
             bucket=_bucket(env),
             comfy_org_api_key=env.get("COMFY_ORG_API_KEY") or None,
             adds_message=_switch(env, "LEGACY_MESSAGE"),
@@ -111,6 +189,54 @@ class Config:
             result_url=env.get("RUNPOD_WEBHOOK_POST_OUTPUT") or None,
             result_key=env.get("RUNPOD_AI_API_KEY") or "",
         )
+
+
+def _limits(env: Mapping[str, str]) -> Limits:
+    usual = Limits()
+    return Limits(
+        input_bytes=int(_number(env, "MAX_INPUT_BYTES", usual.input_bytes)),
+        input_files=int(_number(env, "MAX_INPUT_FILES", usual.input_files)),
+        output_bytes=int(_number(env, "MAX_OUTPUT_BYTES", usual.output_bytes)),
+        free_disk=int(_number(env, "MIN_FREE_DISK", usual.free_disk)),
+        free_memory=int(_number(env, "MIN_FREE_MEMORY", usual.free_memory)),
+        comfyui_memory=int(_number(env, "MAX_COMFYUI_MEMORY", usual.comfyui_memory)),
+    )
+
+
+def _supervision(env: Mapping[str, str]) -> Supervision:
+    usual = Supervision()
+    return Supervision(
+        check_s=max(_number(env, "HEALTH_CHECK_INTERVAL", usual.check_s), 0.05),
+        freeze_s=_number(env, "FREEZE_TIMEOUT", usual.freeze_s),
+        silence_s=_number(env, "SILENCE_TIMEOUT", usual.silence_s),
+        reruns=_switch(env, "RERUN_AFTER_CRASH", default=usual.reruns),
+        most_crashes=int(_number(env, "MAX_CRASHES", usual.most_crashes)),
+        fitness=_switch(env, "FITNESS_CHECKS", default=usual.fitness),
+        warm_up=Path(env["WARMUP_WORKFLOW"]) if env.get("WARMUP_WORKFLOW") else None,
+    )
+
+
+def _model_downloads(env: Mapping[str, str]) -> ModelDownloads:
+    usual = ModelDownloads()
+    hosts = tuple(host.lower() for host in re.split(r"[\s,]+", env.get("MODEL_DOWNLOAD_HOSTS") or "") if host)
+    return ModelDownloads(
+        allowed=_switch(env, "ALLOW_MODEL_DOWNLOAD"),
+        hosts=hosts or usual.hosts,
+        max_bytes=int(_number(env, "MAX_MODEL_BYTES", usual.max_bytes)),
+        timeout_s=_number(env, "MODEL_DOWNLOAD_TIMEOUT", usual.timeout_s),
+        pickles=_switch(env, "ALLOW_PICKLE_MODELS"),
+        hf_token=env.get("HF_TOKEN") or None,
+        civitai_token=env.get("CIVITAI_API_TOKEN") or None,
+    )
+
+
+def _log_models(env: Mapping[str, str]) -> Literal["always", "changed"]:
+    word = (env.get("LOG_MODELS") or "always").strip().lower()
+    if word == "always":
+        return "always"
+    if word == "changed":
+        return "changed"
+    raise ValueError(f"LOG_MODELS is neither 'always' nor 'changed': {word!r}.")
 
 
 def _command(env: Mapping[str, str], base: Path) -> tuple[str, ...]:
@@ -144,8 +270,10 @@ def _bucket(env: Mapping[str, str]) -> Bucket | None:
     )
 
 
-def _switch(env: Mapping[str, str], name: str) -> bool:
+def _switch(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     word = (env.get(name) or "").strip().lower()
+    if not word:
+        return default
     if word not in ("", "0", "1", "false", "true", "no", "yes"):
         raise ValueError(f"{name} is neither true nor false: {word!r}.")
     return word in ("1", "true", "yes")

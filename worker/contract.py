@@ -18,6 +18,11 @@ FileKind = Literal["base64", "s3_url", "volume"]
 FILE_LISTS = ("images", "videos", "audio", "files")
 #: Everything of ours on a volume, and below the user's ComfyUI ``input/`` in attach mode.
 OWN_FOLDER = ".comfy-runpod"
+#: Rooms in our own folder on a volume that clients may use; the others are the workers' books. Inputs lie
+#: under their SHA-256, results below their job's key.
+INPUTS, RESULTS = "inputs", "results"
+#: In bytes: what ``put`` and ``get`` carry at most. As base64 the platform lets it through.
+MAX_CHUNK = 6 << 20
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"}
@@ -153,6 +158,7 @@ class Progress:
     """How far a running job is; RunPod shows it as the ``output`` of a job IN_PROGRESS.
 
     ``step`` of ``steps`` counts inside the node ``node_id``; ``nodes_done`` of ``nodes_total`` counts nodes.
+    ``title`` is the name that the workflow's author gave the node, if any.
     ``preview`` is a JPEG or PNG in base64; the picture has at most 64 KiB, as most of ComfyUI's have.
     """
 
@@ -163,6 +169,7 @@ class Progress:
     nodes_done: int = 0
     nodes_total: int = 0
     preview: str | None = None
+    title: str = ""
 
     @property
     def fraction(self) -> float:
@@ -176,6 +183,7 @@ class Progress:
         values = {field: getattr(self, field) for field in self.__slots__}
         if self.preview is None:
             del values["preview"]
+        values["fraction"] = round(self.fraction, 4)
         return {"progress": values}
 
     @classmethod
@@ -200,4 +208,5 @@ class Progress:
             nodes_done=number("nodes_done"),
             nodes_total=number("nodes_total"),
             preview=preview if isinstance(preview, str) else None,
+            title=str(values.get("title") or ""),
         )

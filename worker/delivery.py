@@ -9,10 +9,12 @@ import base64
 import hashlib
 import logging
 import os
+import shutil
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from . import bucket
 from .config import Config
@@ -32,6 +34,10 @@ _ENTRY_BYTES = 400
 
 Way = Literal["base64", "volume", "s3"]
 _PLACES = {"base64": "in the answer", "volume": "on the network volume", "s3": "in the bucket"}
+
+
+class Stopped(Exception):
+    """Nobody waits for the results any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,8 @@ class Delivery:
     prefix: PurePosixPath | None
     inline_bytes: int
     limit_bytes: int
+    #: Ends packing from another thread; what was packed by then is taken back.
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def of(cls, config: Config, job_id: str, wish: OutputWish, key: str) -> Delivery:
@@ -119,6 +127,12 @@ class Delivery:
             details=kept,
         )
 
+    def take_back(self) -> None:
+        """Delete what was laid on the volume for this job. Blocks."""
+        if self.config.volume is not None:
+            folder = self.config.volume.joinpath(OWN_FOLDER, "results", *self._folder())
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _ways(self, total: int) -> list[Way]:
         """The ways that are open, the wanted one first."""
         inline: list[Way] = ["base64"] if total <= self.limit_bytes else []
@@ -148,11 +162,26 @@ class Delivery:
     def _entry(self, way: Way, file: OutputFile, number: int) -> FileEntry:
         match way:
             case "base64":
-                return _as_base64(file)
+                return self._into_answer(file)
             case "volume":
                 return self._onto_volume(file, number)
             case "s3":
                 return self._into_bucket(file, number)
+
+    def _into_answer(self, file: OutputFile) -> FileEntry:
+        digest, size, encoded = hashlib.sha256(), 0, []
+        with file.open() as source:
+            # In pieces, of a size that 3 divides: a whole one would keep all other threads waiting.
+            while chunk := self._read(source, 3 << 18):
+                digest.update(chunk)
+                size += len(chunk)
+                encoded.append(base64.b64encode(chunk).decode("ascii"))
+        return _told(file, "base64", "".join(encoded), size, digest.hexdigest())
+
+    def _read(self, source: BinaryIO, size: int) -> bytes:
+        if self.stop.is_set():
+            raise Stopped
+        return source.read(size)
 
     def _onto_volume(self, file: OutputFile, number: int) -> FileEntry:
         if self.config.volume is None:
@@ -164,7 +193,7 @@ class Delivery:
         digest, size = hashlib.sha256(), 0
         try:
             with file.open() as source, aside.open("wb") as copy:
-                while chunk := source.read(1 << 20):
+                while chunk := self._read(source, 1 << 20):
                     digest.update(chunk)
                     size += copy.write(chunk)
                 copy.flush()
@@ -180,7 +209,7 @@ class Delivery:
         key = PurePosixPath(*self._folder(), f"{number:04d}-{_short(file)}").as_posix()
         digest = hashlib.sha256()
         with file.open() as source:
-            while chunk := source.read(1 << 20):
+            while chunk := self._read(source, 1 << 20):
                 digest.update(chunk)
         url = bucket.upload(self.config.bucket, key, file.open, file.size, file.media_type)
         return _told(file, "s3_url", url, file.size, digest.hexdigest())
@@ -194,17 +223,6 @@ def _short(file: OutputFile) -> str:
     if len(name.encode()) > _LONGEST_RESULT_NAME:
         name = PurePosixPath(name).suffix[-_LONGEST_RESULT_NAME // 8 :]
     return name
-
-
-def _as_base64(file: OutputFile) -> FileEntry:
-    digest, size, encoded = hashlib.sha256(), 0, []
-    with file.open() as source:
-        # In pieces, of a size that 3 divides: a whole one would keep all other threads waiting.
-        while chunk := source.read(3 << 18):
-            digest.update(chunk)
-            size += len(chunk)
-            encoded.append(base64.b64encode(chunk).decode("ascii"))
-    return _told(file, "base64", "".join(encoded), size, digest.hexdigest())
 
 
 def _told(

@@ -39,7 +39,7 @@ async def failure(
     ``own_log`` are the lines of our own ComfyUI; with None they are asked of ComfyUI itself. ``secrets``
     are blotted out wherever they are: an API node's inputs, as ComfyUI tells them, hold the user's key.
     """
-    info: dict[str, Any] = {"memory": _memory(), "disk": _disk(output_dir)}
+    info: dict[str, Any] = {"memory": memory_now(), "disk": disk_of(output_dir)}
     if client is not None and error.code != "bad_input":
         info["comfyui_status"] = "not asked: it was too slow"
         info["last_log_lines"] = own_log[-LOG_LINES:] if own_log is not None else []
@@ -109,12 +109,12 @@ async def _status(client: ComfyClient) -> str:
     return f"answering, version {version or 'unknown'}"
 
 
-def _memory() -> dict[str, int]:
+def memory_now() -> dict[str, int]:
     memory = psutil.virtual_memory()
     return {"total": memory.total, "available": memory.available}
 
 
-def _disk(folder: Path) -> dict[str, int]:
+def disk_of(folder: Path) -> dict[str, int]:
     try:
         usage = shutil.disk_usage(folder)
     except OSError:

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
@@ -36,6 +36,9 @@ _SAFE = "/%:@!$&'()*+,;=~-._?"
 
 Resolve = Callable[[str, int], Sequence[str]]
 Connect = Callable[[tuple[str, int], float], socket.socket]
+#: The headers that a host gets, and whether it may be asked at all.
+Headers = Callable[[str], Mapping[str, str]]
+Allowed = Callable[[str], bool]
 
 
 class Stop:
@@ -108,13 +111,17 @@ def system_addresses(host: str, port: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Downloader:
-    """Fetches files; blocks. ``resolve`` and ``connect`` are the only ways to the network."""
+    """Fetches files; blocks. ``resolve`` and ``connect`` are the only ways to the network.
+
+    ``what`` is what sentences call a file.
+    """
 
     max_bytes: int = 1 << 30
     timeout_s: float = 120.0
     resolve: Resolve = system_addresses
     connect: Connect = socket.create_connection
     context: ssl.SSLContext | None = None
+    what: str = "input"
 
     def fetch(self, url: str, target: Path, stop: Stop) -> str:
         """Write what is at ``url`` to ``target``; its SHA-256.
@@ -123,26 +130,52 @@ class Downloader:
             BadRequest: for an address that must not be asked.
             JobError: ``download_failed``, ``input_too_large``.
         """
+        with self.opened(url, stop) as (answer, host):
+            return self._saved(answer, host, target)
+
+    @contextlib.contextmanager
+    def opened(
+        self,
+        url: str,
+        stop: Stop,
+        *,
+        headers: Headers = lambda host: {},
+        allowed: Allowed = lambda host: True,
+    ) -> Iterator[tuple[http.client.HTTPResponse, str]]:
+        """The answer of the last address that ``url`` leads to, and its host.
+
+        Both functions are asked anew for each host on the way: what is for one is not for the next.
+
+        Raises:
+            BadRequest: for an address that must not be asked.
+            JobError: ``download_failed``.
+        """
         deadline = time.monotonic() + self.timeout_s
         for _ in range(_MOST_REDIRECTS + 1):
             try:
                 parts = checked_url(url)
             except ValueError as error:
-                raise BadRequest(f"An input's address leads to one that cannot be used: {error}") from error
+                raise BadRequest(f"{self._a}'s address leads to one that cannot be used: {error}") from error
             host = (parts.hostname or "").encode("idna").decode()
-            told = _told(host, self.timeout_s, deadline, stop)
-            with told, self._asked(parts, host, deadline, stop) as answer:
+            if not allowed(host):
+                raise BadRequest(
+                    f"{self._a}'s address leads to {host}, which is not among the hosts allowed."
+                )
+            with (
+                self._told(host, deadline, stop),
+                self._asked(parts, host, deadline, stop, headers) as answer,
+            ):
                 if answer.status not in _REDIRECTS:
-                    digest = self._saved(answer, host, target)
+                    yield answer, host
                     if stop.is_set or time.monotonic() >= deadline:
                         raise TimeoutError  # its end was ours, not the file's
-                    return digest
+                    return
                 url = urljoin(url, answer.headers.get("Location") or "")
-        raise _failed(host, f"it leads on more than {_MOST_REDIRECTS} times")
+        raise self._failed(host, f"it leads on more than {_MOST_REDIRECTS} times")
 
     @contextlib.contextmanager
     def _asked(
-        self, parts: SplitResult, host: str, deadline: float, stop: Stop
+        self, parts: SplitResult, host: str, deadline: float, stop: Stop, headers: Headers
     ) -> Iterator[http.client.HTTPResponse]:
         port = parts.port or 443
         address = self._address(host, port)
@@ -164,7 +197,7 @@ class Downloader:
                 secure.do_handshake()
                 connection = http.client.HTTPConnection(host, port)
                 connection.sock = secure
-                connection.request("GET", _path(parts), headers=_headers(parts, host))
+                connection.request("GET", _path(parts), headers=_headers(parts, host) | dict(headers(host)))
                 with contextlib.closing(connection.getresponse()) as answer:
                     yield answer
         finally:
@@ -177,18 +210,18 @@ class Downloader:
         literal = host.strip("[]")
         addresses = list(self.resolve(literal, port))
         if not addresses:
-            raise _failed(host, "its name is unknown")
+            raise self._failed(host, "its name is unknown")
         for address in addresses:
             if not is_public(address):
                 raise BadRequest(
-                    f"An input's address at {host} is refused: it leads into a private network.",
+                    f"{self._a}'s address at {host} is refused: it leads into a private network.",
                     hint="Send the file itself, or lay it on the network volume.",
                 )
         return addresses[0]
 
     def _saved(self, answer: http.client.HTTPResponse, host: str, target: Path) -> str:
         if answer.status != 200:
-            raise _failed(host, f"it answers with status {answer.status}")
+            raise self._failed(host, f"it answers with status {answer.status}")
         expected = answer.length
         digest, size = hashlib.sha256(), 0
         if expected is not None and expected > self.max_bytes:
@@ -204,8 +237,40 @@ class Downloader:
                 hint="Raise MAX_DOWNLOAD_BYTES, or lay the file on the network volume.",
             )
         if expected is not None and size != expected:
-            raise _failed(host, f"it broke off after {size} of {expected} bytes")
+            raise self._failed(host, f"it broke off after {size} of {expected} bytes")
         return digest.hexdigest()
+
+    @contextlib.contextmanager
+    def _told(self, host: str, deadline: float, stop: Stop) -> Iterator[None]:
+        """What the network raises, as one sentence."""
+        try:
+            yield
+            return
+        except socket.gaierror as error:
+            problem: Exception = error
+            why = "its name cannot be resolved"
+        except ssl.SSLCertVerificationError as error:
+            problem, why = error, f"its certificate is not valid: {error.verify_message}"
+        except (OSError, http.client.HTTPException) as error:
+            problem, why = error, f"{type(error).__name__}"
+        except UnicodeError as error:
+            problem, why = error, "its name cannot be resolved"
+        if stop.is_set:
+            why = "it was stopped"
+        elif time.monotonic() >= deadline:
+            why = f"it takes longer than {self.timeout_s:g} s"
+        raise self._failed(host, why) from problem
+
+    def _failed(self, host: str, why: str) -> JobError:
+        return JobError(
+            "download_failed",
+            f"{self._a} could not be fetched from {host}: {why}.",
+            hint="Is the address right, and still valid? Send the file itself if it is not public.",
+        )
+
+    @property
+    def _a(self) -> str:
+        return f"An {self.what}" if self.what[0] in "aeiou" else f"A {self.what}"
 
 
 def _write(file: BinaryIO, chunk: bytes) -> int:
@@ -224,36 +289,6 @@ def _headers(parts: SplitResult, host: str) -> dict[str, str]:
     shown = f"[{host}]" if ":" in host else host
     named = shown if parts.port in (None, 443) else f"{shown}:{parts.port}"
     return {"Host": named, "Accept-Encoding": "identity", "User-Agent": "comfy-runpod", "Connection": "close"}
-
-
-@contextlib.contextmanager
-def _told(host: str, limit_s: float, deadline: float, stop: Stop) -> Iterator[None]:
-    """What the network raises, as one sentence."""
-    try:
-        yield
-        return
-    except socket.gaierror as error:
-        problem: Exception = error
-        why = "its name cannot be resolved"
-    except ssl.SSLCertVerificationError as error:
-        problem, why = error, f"its certificate is not valid: {error.verify_message}"
-    except (OSError, http.client.HTTPException) as error:
-        problem, why = error, f"{type(error).__name__}"
-    except UnicodeError as error:
-        problem, why = error, "its name cannot be resolved"
-    if stop.is_set:
-        why = "it was stopped"
-    elif time.monotonic() >= deadline:
-        why = f"it takes longer than {limit_s:g} s"
-    raise _failed(host, why) from problem
-
-
-def _failed(host: str, why: str) -> JobError:
-    return JobError(
-        "download_failed",
-        f"An input could not be fetched from {host}: {why}.",
-        hint="Is the address right, and still valid? Send the file itself if it is not public.",
-    )
 
 
 def _shut(connection: socket.socket) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .falls import Fall
+
 
 class JobError(Exception):
     """A job that ends FAILED.
@@ -37,6 +39,8 @@ class JobError(Exception):
         self.node = node
         self.node_errors = node_errors
         self.traceback = traceback
+        #: ComfyUI's history entry of what was made before it failed, when there is one.
+        self.entry: dict[str, Any] | None = None
         #: The answer's lists of files that were done before it failed.
         self.finished: dict[str, list[dict[str, Any]]] = {}
 
@@ -53,6 +57,26 @@ class ComfyUnavailable(JobError):
 
     def __init__(self, summary: str, *, code: str = "comfyui_unavailable", hint: str = "") -> None:
         super().__init__(code, summary, hint=hint)
+
+
+class ComfyLost(ComfyUnavailable):
+    """ComfyUI ended while it had our prompt. ``produced``: a node had left something behind by then."""
+
+    def __init__(
+        self, summary: str = "", *, hint: str = "", produced: bool = False, fall: Fall | None = None
+    ) -> None:
+        super().__init__(
+            summary or "ComfyUI ended while it ran this workflow.",
+            code="comfyui_died",
+            hint=hint or "The last log lines say why; out of memory is the usual reason.",
+        )
+        self.produced = produced
+        self.fall = fall
+
+    @property
+    def may_run_again(self) -> bool:
+        """Whether nothing was made yet and the same may well succeed the next time."""
+        return not self.produced and self.fall is not None and self.fall.may_pass
 
 
 def not_written(name: str, error: OSError) -> JobError:

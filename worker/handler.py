@@ -8,6 +8,7 @@ A cancelled job stops its own prompt and no other, and takes its staged files aw
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import shutil
 import tempfile
@@ -22,59 +23,66 @@ from typing import Any
 
 import aiohttp
 
-from . import inputs, outputs, upkeep
-from .answer import answer_of, finished_before, is_usable, result_key
-from .comfyui import ComfyClient
+from . import inputs, limits, outputs, upkeep
+from .answer import answer_of, finished_before, is_usable, provenance_of, result_key
+from .commands import Context, run_command
 from .config import Config
 from .delivery import Delivery
 from .diagnostics import failure, without
 from .download import Downloader
-from .errors import ComfyUnavailable, JobError
+from .engine import Engine, Wish
+from .errors import ComfyLost, JobError
+from .knowledge import Knowledge
 from .ledger import Ledger
-from .monitor import already_there, cached_nodes, follow_prompt, raise_for_verdict
+from .logs import current_job
+from .monitor import cached_nodes, raise_for_verdict
 from .progress import ProgressPoster
-from .refusal import left_out
 from .sources import Sources
 from .supervisor import OwnComfy
 from .tasks import to_the_end
-from .validation import Request, parse_request
+from .validation import Request, bucket_of, loaded, parse_request
 
 log = logging.getLogger(__name__)
 
-#: How long ComfyUI may take to confirm that a cancelled prompt has ended, in seconds.
-_CANCEL_CONFIRM_S = 10.0
-#: Runs of one workflow: from the cache, from the cache that was not forgotten in time, in earnest.
-_ATTEMPTS = 3
-#: Failures after which ComfyUI has nothing of the prompt any more.
-_NOT_IN_COMFYUI = {"validation_failed", "comfyui_error", "prompt_lost", "comfyui_died"}
+#: Runs of one workflow: from the cache, from the cache that was not forgotten in time, in earnest, and once
+#: more when ComfyUI was lost.
+_ATTEMPTS = 4
 
 
 class Worker:
-    """Holds what lasts from job to job: the client of ComfyUI and, in *own* mode, its process.
+    """Holds what lasts from job to job: the connection to ComfyUI and, in *own* mode, its process.
 
     ``downloader`` is how inputs are fetched from addresses.
     """
 
     def __init__(self, config: Config, own: OwnComfy | None, *, downloader: Downloader | None = None) -> None:
         self._config = config
-        self._own = own
+        self._engine = Engine(config, own)
+        self._knowledge = Knowledge(config)
         self._downloader = downloader or Downloader(config.max_download_bytes, config.download_timeout_s)
-        self._client: ComfyClient | None = None
         self._session: aiohttp.ClientSession | None = None
         self._delivered: list[Path] = []
         #: Without a volume the jobs are remembered here, for as long as this worker lives.
         self._memory: Path | None = None
-        #: Set while no cancelled job is being taken out of ComfyUI and its inputs away.
-        self.tidy = threading.Event()
-        self.tidy.set()
+
+    @property
+    def tidy(self) -> threading.Event:
+        """Set while no cancelled job is being taken out of ComfyUI and its inputs away."""
+        return self._engine.tidy
 
     async def handle(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The SDK's handler: the answer of one job, as the contract describes it."""
-        secrets = self._config.secrets
+        job_id, secrets, problem = str(job["id"]), self._config.secrets, None
+        current_job.set(job_id)
         try:
-            request = await asyncio.to_thread(parse_request, job.get("input"))
+            config = dataclasses.replace(self._config, bucket=bucket_of(job) or self._config.bucket)
+            secrets = config.secrets
+            source = await asyncio.to_thread(loaded, job.get("input"))
+            if "command" in source:
+                return await self._command(job_id, source, config)
+            request = await asyncio.to_thread(parse_request, source)
             secrets += request.secrets
-            return await self._once(str(job["id"]), request)
+            answer = await self._once(job_id, request, config)
         except JobError as error:
             problem = error
         except Exception as error:  # noqa: BLE001 - a bug of ours must reach the user as a failed job too
@@ -88,22 +96,35 @@ class Worker:
             )
         finally:
             self.tidy.set()
-        own_log = self._own.tail() if self._own is not None else None
-        return await failure(problem, self._client, own_log, self._config.output_dir, secrets)
+        if problem is not None:
+            log.warning("The job failed (%s): %s", problem.code, without(problem.summary, secrets))
+            engine = self._engine
+            answer = await failure(
+                problem, engine.client, engine.log_tail(), self._config.output_dir, secrets
+            )
+        await self._engine.after(problem)
+        # The platform takes this word out of the answer, and starts a new worker in our place.
+        return {**answer, "refresh_worker": True} if self._engine.wants_recycling else answer
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        await self._knowledge.close()
+        await self._engine.close()
         if self._session is not None:
             await self._session.close()
         if self._memory is not None:
             await asyncio.to_thread(shutil.rmtree, self._memory, ignore_errors=True)
 
-    async def _once(self, job_id: str, request: Request) -> dict[str, Any]:
+    async def _command(self, job_id: str, source: Mapping[str, Any], config: Config) -> dict[str, Any]:
+        async with self._poster(job_id) as poster:
+            context = Context(config, self._engine, self._knowledge, self._downloader, poster.report)
+            return await run_command(source, context)
+
+    async def _once(self, job_id: str, request: Request, config: Config) -> dict[str, Any]:
         """Run the job, unless its result is there already or on its way."""
-        config, client_job_id = self._config, request.client_job_id
+        client_job_id = request.client_job_id
         key = result_key(client_job_id or job_id)
         delivery = Delivery.of(config, job_id, request.output, key)
+        limits.check_inputs(request.files, config.limits)
         if client_job_id is None:
             return await self._run(job_id, request, delivery)
 
@@ -132,22 +153,41 @@ class Worker:
         return self._memory
 
     async def _run(self, job_id: str, request: Request, delivery: Delivery) -> dict[str, Any]:
-        config, began = self._config, time.monotonic()
-        client = await self._ready_client()
+        began = time.monotonic()
+        delivered, self._delivered = self._delivered, []
+        await asyncio.to_thread(upkeep.remove_old, delivered)
+        await asyncio.to_thread(limits.check_room, self._config)
+        client = await self._engine.ready()
+        self._knowledge.meets(client, self._engine.generation)
         ready = time.monotonic()
-        poster = ProgressPoster(
-            self._http(), config.result_url, key=config.result_key, worker_id=config.worker_id, job_id=job_id
-        )
-        async with self._staged(request, job_id) as workflow, poster:
-            collected, warnings = await self._execute(client, job_id, workflow, request, poster, delivery)
+        async with self._staged(request, job_id) as workflow, self._poster(job_id) as poster:
+            await self._knowledge.check(client, workflow, allow_partial=request.allow_partial)
+            # Beside the workflow: the list of models on a slow volume keeps nobody waiting.
+            telling = asyncio.create_task(self._knowledge.told(client, request.workflow), name="models")
+            try:
+                collected, warnings = await self._execute(job_id, workflow, request, poster, delivery)
+                known = await telling
+            finally:
+                telling.cancel()
+        await asyncio.to_thread(limits.check_outputs, collected.files, self._config.limits)
         executed = time.monotonic()
         timings = {"ready_s": round(ready - began, 3), "execute_s": round(executed - ready, 3)}
-        answer = await asyncio.to_thread(
-            answer_of, collected, warnings, timings, client.stats, delivery, began=executed
-        )
-        if config.owns_comfyui:
+        origin = {**provenance_of(self._engine.stats), **known}
+        packing = asyncio.to_thread(answer_of, collected, warnings, timings, origin, delivery, began=executed)
+        try:
+            answer = await to_the_end(packing, delivery.stop.set)
+        except asyncio.CancelledError:
+            await to_the_end(asyncio.to_thread(self._take_back, collected, delivery))
+            raise
+        if self._config.owns_comfyui:
             self._delivered = collected.on_disk()
         return answer
+
+    def _take_back(self, collected: outputs.Collected, delivery: Delivery) -> None:
+        """A cancelled job leaves no result anywhere. Blocks."""
+        delivery.take_back()
+        if self._config.owns_comfyui:
+            upkeep.remove_old(collected.on_disk())
 
     @asynccontextmanager
     async def _staged(self, request: Request, job_id: str) -> AsyncGenerator[dict[str, Any], None]:
@@ -163,6 +203,7 @@ class Worker:
                 job_id,
                 own=config.owns_comfyui,
                 sources=sources,
+                check_total=lambda total: limits.check_input_bytes(total, config.limits),
             )
         )
 
@@ -179,116 +220,75 @@ class Worker:
 
     async def _execute(
         self,
-        client: ComfyClient,
         job_id: str,
         workflow: dict[str, Any],
         request: Request,
         poster: ProgressPoster,
         delivery: Delivery,
     ) -> tuple[outputs.Collected, list[str]]:
-        """Run the prompt; again when ComfyUI answered from its cache and the cached files are gone.
+        """Run the prompt; again when ComfyUI answered from its cache and the cached files are gone, or died.
 
         ComfyUI forgets its cache when it is next idle. A prompt that comes first is answered from the cache
         once more, which costs nothing, and the one after that is not.
         """
+        config, engine = self._config, self._engine
+        previews = config.previews_dir if request.output.previews else None
+        wish = self._wish(request)
+        retold: list[str] = []
         for attempt in range(_ATTEMPTS):
             prompt_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"comfy-runpod:{job_id}:{attempt}"))
-            entry, warnings, found = await self._run_prompt(client, prompt_id, workflow, request, poster)
-            previews = self._config.previews_dir if request.output.previews else None
+            entry = None
             try:
+                ran = await engine.run(prompt_id, workflow, wish, poster.report)
+                entry = ran.entry
                 raise_for_verdict(entry, workflow)
-            except JobError as error:
-                error.finished = await asyncio.to_thread(
-                    finished_before, entry, workflow, self._config.output_dir, delivery
-                )
-                raise
-            collected = outputs.collect(entry, workflow, self._config.output_dir, previews)
+            except ComfyLost as lost:
+                if retold or not lost.may_run_again or not config.supervision.reruns:
+                    raise
+                retold = [f"{lost.summary} Nothing was made yet, so it was run once more."]
+                log.warning(retold[0])
+                await engine.ready()
+                continue
+            except JobError as caught:
+                error = await self._knowledge.explained(engine.connection(), workflow, caught)
+                entry = error.entry or entry
+                if entry is not None:
+                    error.finished, files = await asyncio.to_thread(
+                        finished_before, entry, workflow, config.output_dir, delivery
+                    )
+                    if config.owns_comfyui:
+                        self._delivered = files
+                raise error from None
+            collected = outputs.collect(entry, workflow, config.output_dir, previews)
             missing = await asyncio.to_thread(collected.missing)
             if not missing:
-                return collected, warnings
-            if not found and not cached_nodes(entry) & {file.node_id for file in missing}:
+                return collected, retold + ran.warnings
+            if not ran.found and not cached_nodes(entry) & {file.node_id for file in missing}:
                 break
-            await client.forget_cache()
+            await engine.connection().forget_cache()
         raise JobError(
             "outputs_missing",
             f"ComfyUI says it wrote {missing[0].filename!r}, but the file is not in its output folder.",
             hint="Is the worker's output folder the one that ComfyUI uses?",
-            details={
-                "missing": [file.filename for file in missing],
-                "output_dir": str(self._config.output_dir),
-            },
+            details={"missing": [file.filename for file in missing], "output_dir": str(config.output_dir)},
         )
 
-    async def _run_prompt(
-        self,
-        client: ComfyClient,
-        prompt_id: str,
-        workflow: dict[str, Any],
-        request: Request,
-        poster: ProgressPoster,
-    ) -> tuple[dict[str, Any], list[str], bool]:
-        """The history entry, warnings, and whether an earlier attempt at the job left the prompt there."""
-        client.follow(prompt_id)
-        ended = False
-        warnings: list[str] = []
-        try:
-            found = await already_there(client, prompt_id, workflow)
-            if not found:
-                submit = client.submit(workflow, prompt_id, self._extra_data(request))
-                # To the end: a prompt that arrives after it was withdrawn would run for nobody.
-                node_errors = await to_the_end(submit, self.tidy.clear)
-                warnings = [left_out(node_id, entry) for node_id, entry in node_errors.items()]
-            entry = await follow_prompt(
-                client,
-                prompt_id,
-                workflow,
-                timeout_s=request.timeout_s or self._config.execution_timeout_s,
-                report=poster.report,
-                still_alive=self._still_alive,
-                found=found,
-            )
-            ended = True
-            return entry, warnings, found
-        except JobError as error:
-            ended = error.code in _NOT_IN_COMFYUI or not self._still_alive()
-            raise
-        finally:
-            try:
-                if not ended:
-                    self.tidy.clear()
-                    await to_the_end(_withdraw(client, prompt_id))
-            finally:
-                client.unfollow(prompt_id)
+    def _wish(self, request: Request) -> Wish:
+        key = self._config.comfy_org_api_key
+        return Wish(
+            ({"api_key_comfy_org": key} if key else {}) | dict(request.extra_data),
+            request.timeout_s or self._config.execution_timeout_s,
+            request.allow_partial,
+        )
 
-    async def _ready_client(self) -> ComfyClient:
+    def _poster(self, job_id: str) -> ProgressPoster:
         config = self._config
-        if self._client is None:
-            self._client = ComfyClient(config.attach_url or (self._own.url if self._own else ""))
-        if self._delivered:
-            delivered, self._delivered = self._delivered, []
-            await asyncio.to_thread(upkeep.remove_old, delivered)
-        patience = config.start_timeout_s if self._own is not None else config.answer_timeout_s
-        await self._client.wait_ready(patience)
-        await self._client.connect()
-        return self._client
-
-    def _still_alive(self) -> bool:
-        return self._own is None or self._own.alive
-
-    def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession()
-        return self._session
-
-    def _extra_data(self, request: Request) -> dict[str, Any]:
-        key = self._config.comfy_org_api_key
-        return ({"api_key_comfy_org": key} if key else {}) | dict(request.extra_data)
-
-
-async def _withdraw(client: ComfyClient, prompt_id: str) -> None:
-    """Take the prompt out of ComfyUI and see it ended, so that nothing of it disturbs the next job."""
-    try:
-        async with asyncio.timeout(_CANCEL_CONFIRM_S):
-            await client.withdraw(prompt_id)
-    except (ComfyUnavailable, TimeoutError) as error:
-        log.warning("Prompt %s could not be stopped: %s", prompt_id, error)
+        return ProgressPoster(
+            self._session,
+            config.result_url,
+            key=config.result_key,
+            worker_id=config.worker_id,
+            job_id=job_id,
+        )

@@ -13,7 +13,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -63,8 +63,11 @@ def stage(
     *,
     own: bool,
     sources: Sources | None = None,
+    check_total: Callable[[int], None] = lambda _: None,
 ) -> Staged:
     """Write the files; blocks. Real files are written, never links. On failure nothing is left behind.
+
+    ``check_total`` is called with the bytes written so far, and raises when they are too many.
 
     Raises:
         BadRequest: when a name would leave the folder, or a folder stands where a file must go.
@@ -79,10 +82,12 @@ def stage(
         staged = Staged(rewritten(workflow, files, room), room=input_dir.joinpath(*room.parts))
         # An earlier, killed attempt at the same job may have left something there.
         staged.remove()
+    total = 0
     try:
         for number, file in enumerate(files):
             name = file.name if own else room / file.name
-            _write(staged, input_dir, name, file, room / f"{number}.kept", sources)
+            total += _write(staged, input_dir, name, file, room / f"{number}.kept", sources)
+            check_total(total)
     except BaseException:
         staged.remove()
         raise
@@ -124,7 +129,8 @@ def _write(
     file: InputFile,
     waiting: PurePosixPath,
     sources: Sources,
-) -> None:
+) -> int:
+    """The size of what was written."""
     try:
         target = inside(input_dir, name)
     except ValueError as error:
@@ -142,6 +148,7 @@ def _write(
         staged.files += [part, target]
         sources.write(file, part)
         part.replace(target)
+        return target.stat().st_size
     except (FileExistsError, NotADirectoryError) as error:
         raise BadRequest(
             f"The input file {str(file.name)!r} cannot be written: a file stands where its folder must be."

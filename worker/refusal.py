@@ -7,6 +7,8 @@ from typing import Any
 
 from .errors import JobError
 
+#: Added to a hint when a part of the workflow could be run.
+ALLOW_PARTIAL = " Or send 'allow_partial' to have the other outputs made."
 _HINTS = {
     "value_not_in_list": "Choose a value this ComfyUI offers; a missing model must be there first.",
     "custom_validation_failed": "Send the file with the job, or name one in ComfyUI's input folder.",
@@ -60,6 +62,16 @@ def _node_refused(
         },
         node_errors=node_errors,
     )
+
+
+def partly_refused(node_errors: dict[str, Any]) -> JobError:
+    """The failure for a workflow of which ComfyUI would run a part only."""
+    node_id, entry = next(iter(node_errors.items()))
+    errors = _object(entry).get("errors")
+    problem = _object(errors[0]) if isinstance(errors, list) and errors else {}
+    failed = _node_refused(node_id, _object(entry), problem, {}, node_errors)
+    failed.hint += ALLOW_PARTIAL
+    return failed
 
 
 def left_out(node_id: str, entry: object) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+from .config import Bucket
 from .contract import checked_job_id, safe_name
+from .download import checked_url
 from .errors import BadRequest
 from .given import InputFile, files_of_request
 
@@ -38,6 +40,8 @@ class Request:
     client_job_id: str | None = None
     timeout_s: float | None = None
     extra_data: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether the outputs that ComfyUI accepts will do when it refuses others.
+    allow_partial: bool = False
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -51,21 +55,31 @@ class Request:
             "workflow": self.workflow,
             "files": [[str(file.name), file.identity()] for file in self.files],
             "output": [self.output.mode, str(self.output.prefix), self.output.previews],
+            "allow_partial": self.allow_partial,
             "extra": {key: value for key, value in self.extra_data.items() if key != _API_KEY},
         }
         canonical = json.dumps(told, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def loaded(raw: object) -> dict[str, Any]:
+    """A job's ``input``: an object, or a JSON string of one.
+
+    Raises:
+        BadRequest: when it is neither.
+    """
+    if raw is None:
+        raise BadRequest("Please provide input: the job has no JSON object of that name.")
+    return _loaded(raw, "The job's input")
+
+
 def parse_request(raw: object) -> Request:
-    """Check a job's ``input``: an object, or a JSON string of one.
+    """Check a job's ``input``.
 
     Raises:
         BadRequest: with a sentence that names the field and the offender.
     """
-    if raw is None:
-        raise BadRequest("Please provide input: the job has no JSON object of that name.")
-    source = _loaded(raw, "The job's input")
+    source = loaded(raw)
     workflow = source.get("workflow")
     if workflow is None:
         workflow = source.get("prompt")
@@ -82,7 +96,39 @@ def parse_request(raw: object) -> Request:
         client_job_id=client_job_id,
         timeout_s=_timeout(source.get("timeout")),
         extra_data=_extra_data(source),
+        allow_partial=_truth(source, "allow_partial"),
     )
+
+
+def bucket_of(job: Mapping[str, Any]) -> Bucket | None:
+    """The bucket that a job brings along for its results, as RunPod hands it through.
+
+    Raises:
+        BadRequest: when it cannot be used.
+    """
+    raw = job.get("s3Config")
+    if not raw:
+        return None
+    names = ("endpointUrl", "accessId", "accessSecret")
+    given = [raw.get(name) for name in names] if isinstance(raw, dict) else []
+    if not given or not all(isinstance(value, str) and value for value in given):
+        raise BadRequest(f"'s3Config' must be an object with the texts {', '.join(names)}.")
+    endpoint, access_key, secret_key = map(str, given)
+    name = raw.get("bucketName") or None
+    if name is not None and not isinstance(name, str):
+        raise BadRequest("'s3Config.bucketName' must be a text.")
+    try:
+        checked_url(endpoint)
+    except ValueError as error:
+        raise BadRequest(f"The address in 's3Config.endpointUrl' cannot be used: {error}") from error
+    return Bucket(endpoint.rstrip("/"), access_key, secret_key, name)
+
+
+def _truth(source: Mapping[str, Any], name: str) -> bool:
+    value = source.get(name, False)
+    if not isinstance(value, bool):
+        raise BadRequest(f"'{name}' must be true or false.")
+    return value
 
 
 def _loaded(raw: object, what: str) -> dict[str, Any]:

@@ -91,6 +91,11 @@ def error_of(reply: JobReply) -> dict[str, Any]:
     return {"summary": summary, "hint": str(output.get("hint") or ""), "code": code, "details": details}
 
 
+def lacks_input(reply: JobReply) -> bool:
+    """Whether a failed job did not run since an input is not in the volume's store."""
+    return isinstance(reply.output, dict) and reply.output.get("code") == "input_missing"
+
+
 def texts_of(output: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The texts and the warnings of an answer."""
     if not isinstance(output, dict):

@@ -51,6 +51,14 @@ class Book:
             # The wish stays: whoever follows the job asks the platform.
             await self.change(job, state=State.CANCELLING)
 
+    async def send_anew(self, job: Job, note: str) -> None:
+        """The platform gave the job back, and nothing of it ran: it is sent a second time, inputs and all."""
+        # Its name there stays: a note by that name is no sign that the second request arrived.
+        job = await self.change(job, state=State.PREPARING, resent=True, lost_contact_since=None, note=note)
+        self.unsent[job.id] = job
+        self.remote.pop(job.id, None)
+        self.to_send.set()
+
     async def drop_unsent(self, job: Job, error: dict[str, Any] | None = None) -> Job:
         """Cancel a job that the platform does not have; ``error``: as far as we can tell."""
         self.unsent.pop(job.id, None)

@@ -75,6 +75,19 @@ _TITLES: Final[dict[str, str]] = {
     "rate_limited": "Asked too often",
     "refused": "Not accepted",
     "too_large": "Inputs too large to send",
+    "volume_full": "Network volume full",
+    "disk_full": "Disk full",
+    "memory_low": "Too little memory",
+    "output_too_large": "Results too large",
+    "download_not_allowed": "Downloads not allowed",
+    "download_refused": "Download not allowed",
+    "model_exists": "Another model has this name",
+    "model_too_large": "Model too large",
+    "model_damaged": "Model damaged in transit",
+    "model_not_written": "Model not written",
+    "chunk_damaged": "File damaged in transit",
+    "file_damaged": "File damaged in transit",
+    "file_missing": "File not on the volume",
     "needs_setup": "Something to set up",
     "process_failed": "Did not start",
     "timed_out": "Stopped at the time limit",
@@ -101,7 +114,7 @@ _KINDS: Final[dict[str, str]] = {
     "control_net_name": "controlnet",
 }
 _MODEL_FILE: Final = re.compile(r"\.(safetensors|sft|ckpt|pth?|bin|gguf|onnx)$", re.IGNORECASE)
-_NO_SUCH_NODE: Final = re.compile(r"node (.+?) does not exist")
+_NO_SUCH_NODE: Final = re.compile(r"node (.+?) does not exist|of the type '(.+?)', which this ComfyUI")
 _OUT_OF_MEMORY: Final = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
 #: Longer than this, a text is no sentence for a card.
 _LONGEST: Final = 400
@@ -197,7 +210,7 @@ def _not_valid(job: Job, card: ErrorCard) -> ErrorCard:
         remote = is_remote(job.target)
         title = "Custom node not in the image" if remote else "Custom node not installed"
         where = "The image" if remote else "ComfyUI"
-        return ErrorCard(title, f"{where} has no node type {absent[1]}.", card.place, card.hint)
+        return ErrorCard(title, f"{where} has no node type {absent[1] or absent[2]}.", card.place, card.hint)
     missing = missing_name(job)
     if missing is not None:
         return _model_missing(job, missing, card)

@@ -13,7 +13,7 @@ from worker.contract import Progress
 from ..endpoint.errors import RateLimited, UnknownJob
 from ..endpoint.model import JobReply
 from ..errors import ComfyRunPodError
-from .answers import CANCELLED_ELSEWHERE, JOB_UNKNOWN, RESULT_LOST, ask, error_of
+from .answers import CANCELLED_ELSEWHERE, JOB_UNKNOWN, RESULT_LOST, ask, error_of, lacks_input
 from .book import Book
 from .fetching import Fetcher
 from .model import Job, JobEvent
@@ -29,6 +29,7 @@ _FRONT = 3
 _YOUNG_S, _OLD = 2.0, 3.0
 #: Of the rarely seen, so many in one round.
 _RARE = 20
+_CAN_GO_BACK = (State.WAITING, State.STARTING, State.RUNNING)
 
 
 class Follower:
@@ -155,6 +156,8 @@ class Follower:
                 )
             case "COMPLETED":
                 await end(job, State.FAILED, error=RESULT_LOST, **seen)
+            case "FAILED" if lacks_input(reply) and not job.resent and job.state in _CAN_GO_BACK:
+                await self._book.send_anew(job, "The worker lacks an input, which is sent again")
             case "FAILED":
                 await end(job, State.FAILED, error=error_of(reply), **seen)
             case _ if job.state is State.DOWNLOADING:
@@ -170,7 +173,7 @@ class Follower:
     async def _gone(self, job: Job) -> None:
         if job.state is State.CANCELLING:
             await self._book.end(job, State.CANCELLED, note="The endpoint no longer knows the job")
-        else:
+        elif job.state is not State.DOWNLOADING or not self._fetcher.take_from_volume(job):
             await self._book.end(job, State.FAILED, error=JOB_UNKNOWN)
 
     async def _note_lost_contact(self, ids: Iterable[str], error: ComfyRunPodError) -> None:

@@ -108,3 +108,4 @@ class Lane:
         elif job.id in self._book.unsent:
             unsure = job.hold is Hold.MAYBE_SENT
             await self._book.drop_unsent(job, error=maybe_sent(job, None) if unsure else None)
+            self._sender.stop_carrying(job.id)

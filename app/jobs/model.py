@@ -55,7 +55,11 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A result. ``path`` is set before it is fetched, so that a second fetching ends at the same place."""
+    """A result. ``path`` is set before it is fetched, so that a second fetching ends at the same place.
+
+    ``source`` is where it lies on the volume, when it does: the platform forgets answers, and the volume does
+    not.
+    """
 
     filename: str
     path: str
@@ -63,6 +67,7 @@ class OutputFile:
     media_type: str = ""
     size: int | None = None
     sha256: str | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class Job:
     Attributes:
         expected: what its workflow will make, as far as that can be told beforehand.
         retry_of: the ended job that this one repeats.
+        resent: it runs for the second time, since the worker did not find an input that had been stored.
         started_at: when it was last seen to begin running; None again when it goes back to the queue.
         ended_at: when it came to a final state; None for jobs that ended before this was noted.
     """
@@ -98,6 +104,7 @@ class Job:
     error: Mapping[str, Any] | None = None
     expected: Expected | None = None
     retry_of: str | None = None
+    resent: bool = False
     started_at: float | None = None
     ended_at: float | None = None
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from worker.contract import FILE_LISTS, OWN_FOLDER, FileEntry, files_of, inside
+from worker.contract import FILE_LISTS, FileEntry, files_of
 
-from ..errors import ComfyRunPodError
-from .model import OutputFile
-
-
-class ResultDamaged(ComfyRunPodError):
-    """A result is not what the answer says it is, or cannot be read."""
-
-    code = "result_damaged"
+from .addresses import download
+from .carriers.base import Carrier, ResultDamaged, sha256_of
+from .model import Job, OutputFile
 
 
 def entries_of(output: Any) -> list[FileEntry]:
@@ -52,9 +46,9 @@ def plan(entries: list[FileEntry], folder: Path, taken: Collection[str]) -> tupl
     for entry in entries:
         path = _free_path(folder, PurePosixPath(entry.filename), used)
         used.add(str(path).casefold())
-        planned.append(
-            OutputFile(entry.filename, str(path), entry.node_id, entry.media_type, entry.size, entry.sha256)
-        )
+        source = entry.data if entry.type == "volume" else ""
+        told = (entry.node_id, entry.media_type, entry.size, entry.sha256)
+        planned.append(OutputFile(entry.filename, str(path), *told, source))
     return tuple(planned)
 
 
@@ -63,43 +57,58 @@ def is_plan_for(planned: Collection[OutputFile], entries: Collection[FileEntry])
     return [(p.filename, p.sha256) for p in planned] == [(e.filename, e.sha256) for e in entries]
 
 
-def fetch(entry: FileEntry, planned: OutputFile, volume: Path | None) -> None:
-    """Bring one file to its planned path; does nothing when it is there already. Blocks.
+def answer_of(job: Job) -> dict[str, Any] | None:
+    """The answer that a downloading job had, when all of its files lie on the volume; else None."""
+    if not job.outputs or not all(planned.source for planned in job.outputs):
+        return None
+    files = [
+        FileEntry(p.filename, "volume", p.source, "", p.node_id, p.media_type, p.size, p.sha256).to_json()
+        for p in job.outputs
+    ]
+    return {"images": files, "text": [{"text": text} for text in job.texts], "warnings": list(job.warnings)}
+
+
+async def fetch(entry: FileEntry, planned: OutputFile, carrier: Carrier) -> None:
+    """Bring one file to its planned path; does nothing when it is there already.
+
+    What arrived of it stays beside that path when the rest cannot be had now.
 
     Raises:
         ResultDamaged: when size or hash differ, or the file is not where the answer says.
         OSError: when the disk refuses.
+        ComfyRunPodError: what the carrier raises.
     """
     target = Path(planned.path)
-    if target.is_file() and planned.sha256 and _sha256(target) == planned.sha256:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
     # Of a length that every disk allows, and found again after a crash.
     aside = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.part")
-    try:
-        if entry.type == "base64":
-            _write(aside, _decoded(entry))
-        elif entry.type == "volume":
-            _copy(_on_volume(entry, volume), aside)
-        else:
-            raise ResultDamaged(f"{entry.filename} lies in a bucket, which cannot be read yet: {entry.data}")
-        _check(aside, entry)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def drop_from_volume(entries: list[FileEntry], volume: Path | None) -> None:
-    """Delete what has been fetched from the volume, of our own folder there only. Blocks."""
-    if volume is None:
+    if await asyncio.to_thread(_is_there, target, planned):
+        await asyncio.to_thread(aside.unlink, missing_ok=True)
         return
-    for entry in entries:
-        if entry.type == "volume":
-            with contextlib.suppress(OSError, ValueError):
-                path = inside(volume, _plain(entry.data))
-                inside(volume / OWN_FOLDER, _plain(entry.data).relative_to(OWN_FOLDER))
-                path.unlink(missing_ok=True)
-                path.parent.rmdir()
+    begun = await asyncio.to_thread(aside.exists)
+    try:
+        try:
+            await _bring(entry, aside, carrier)
+            await asyncio.to_thread(_settle, entry, aside, target)
+        except ResultDamaged:
+            if not begun:
+                raise
+            # What was there of it may have been of another file.
+            await asyncio.to_thread(aside.unlink, missing_ok=True)
+            await _bring(entry, aside, carrier)
+            await asyncio.to_thread(_settle, entry, aside, target)
+    except (ResultDamaged, OSError):
+        await asyncio.to_thread(aside.unlink, missing_ok=True)
+        raise
+
+
+async def _bring(entry: FileEntry, aside: Path, carrier: Carrier) -> None:
+    match entry.type:
+        case "base64":
+            await asyncio.to_thread(_write, aside, entry)
+        case "volume":
+            await carrier.fetch(entry, aside)
+        case "s3_url":
+            await download(entry, aside)
 
 
 def _is_known(output: Mapping[str, Any]) -> bool:
@@ -137,50 +146,30 @@ def _decoded(entry: FileEntry) -> bytes:
         raise ResultDamaged(f"{entry.filename} arrived damaged: it is no base64.") from error
 
 
-def _on_volume(entry: FileEntry, volume: Path | None) -> Path:
-    if volume is None:
-        raise ResultDamaged(
-            f"{entry.filename} lies on the endpoint's network volume, which cannot be read from here.",
-            path=entry.data,
-        )
-    try:
-        path = inside(volume, _plain(entry.data))
-    except ValueError as error:
-        raise ResultDamaged(f"{entry.filename} is said to lie outside the volume.") from error
-    if not path.is_file():
-        raise ResultDamaged(f"{entry.filename} is no longer on the volume.", path=entry.data)
-    return path
+def _is_there(target: Path, planned: OutputFile) -> bool:
+    """Whether it was fetched before; else there is a folder for it then."""
+    if target.is_file() and planned.sha256 and sha256_of(target) == planned.sha256:
+        return True
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return False
 
 
-def _plain(data: str) -> PurePosixPath:
-    path = PurePosixPath(data)
-    if path.is_absolute() or ".." in path.parts or "\\" in data or "\x00" in data:
-        raise ValueError(data)
-    return path
-
-
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, entry: FileEntry) -> None:
+    content = _decoded(entry)
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _copy(source: Path, path: Path) -> None:
-    with source.open("rb") as reading, path.open("wb") as writing:
-        shutil.copyfileobj(reading, writing, 1 << 20)
-        writing.flush()
-        os.fsync(writing.fileno())
+def _settle(entry: FileEntry, aside: Path, target: Path) -> None:
+    _check(aside, entry)
+    aside.replace(target)
 
 
 def _check(path: Path, entry: FileEntry) -> None:
     size = path.stat().st_size
     if entry.size is not None and size != entry.size:
         raise ResultDamaged(f"{entry.filename} arrived with {size} bytes instead of {entry.size}.")
-    if entry.sha256 is not None and _sha256(path) != entry.sha256:
+    if entry.sha256 is not None and sha256_of(path) != entry.sha256:
         raise ResultDamaged(f"{entry.filename} arrived damaged: its SHA-256 is another.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from worker.contract import checked_job_id
 
 from ..endpoint.model import Policy
 from ..errors import BadInput
+from .carriers.base import Parcel, sha256_of, unreadable
 from .model import JobSpec
+
+#: Up to which a job with its inputs in base64 is one request. RunPod takes 10 MB; the rest is for surprises.
+INLINE_BYTES = 7_000_000
 
 #: What the platform grants a job beside the execution that the worker limits itself.
 OVERHEAD_MS = 120_000
@@ -21,17 +26,44 @@ _DAY_MS = 86_400_000
 _LONGEST_MS = 7 * _DAY_MS
 
 
-def request_of(spec: JobSpec) -> dict[str, Any]:
-    """The ``input`` of the job. Blocks: reads the input files.
+def parcels_of(spec: JobSpec) -> tuple[Parcel, ...]:
+    """The inputs that are too much for the request and go over the volume, the largest ones. Blocks: hashes.
 
     Raises:
         BadInput: when an input file cannot be read any more.
     """
+    sizes = {name: _size(Path(path)) for name, path in spec.files.items()}
+    total = sum(map(_encoded, sizes.values()))
+    if total:
+        total += len(json.dumps(_request(spec)))
+    big: list[str] = []
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if total <= INLINE_BYTES:
+            break
+        big.append(name)
+        total -= _encoded(sizes[name])
+    return tuple(_parcel(name, Path(spec.files[name]), sizes[name]) for name in spec.files if name in big)
+
+
+def request_of(spec: JobSpec, parcels: Sequence[Parcel] = ()) -> dict[str, Any]:
+    """The ``input`` of the job; ``parcels`` are on the volume. Blocks: reads the other input files.
+
+    Raises:
+        BadInput: when an input file cannot be read any more.
+    """
+    request = _request(spec)
+    carried = {parcel.name for parcel in parcels}
+    inline = {name: path for name, path in spec.files.items() if name not in carried}
+    if inline:
+        request["images"] = [{"name": name, "image": _base64(Path(path))} for name, path in inline.items()]
+    if parcels:
+        request["files"] = [{"name": parcel.name, "sha256": parcel.sha256} for parcel in parcels]
+    return request
+
+
+def _request(spec: JobSpec) -> dict[str, Any]:
+    """All but the files."""
     request: dict[str, Any] = {"workflow": spec.prompt, "client_job_id": spec.id}
-    if spec.files:
-        request["images"] = [
-            {"name": name, "image": _base64(Path(path))} for name, path in spec.files.items()
-        ]
     if spec.ui_workflow is not None:
         request["extra_pnginfo"] = {"workflow": spec.ui_workflow}
     if spec.timeout_s is not None:
@@ -84,8 +116,27 @@ def drop_stray_inputs(folder: Path, known: Collection[str]) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _encoded(size: int) -> int:
+    """Of so many bytes as base64."""
+    return (size + 2) // 3 * 4
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _parcel(name: str, path: Path, size: int) -> Parcel:
+    try:
+        return Parcel(name, path, sha256_of(path), size)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def _base64(path: Path) -> str:
     try:
         return base64.b64encode(path.read_bytes()).decode("ascii")
     except OSError as error:
-        raise BadInput(f"The input file {path} cannot be read: {error.strerror}.") from error
+        raise unreadable(path, error) from error

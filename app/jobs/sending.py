@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 
 from ..endpoint.errors import RateLimited, SubmitUnanswered
 from ..errors import ComfyRunPodError, Unreachable
 from .answers import maybe_sent, note_of, problem_json
 from .book import Book
+from .carriers.base import Parcel
 from .model import Job
 from .pauses import Pauses
-from .request import policy_of, request_of
+from .request import parcels_of, policy_of, request_of
 from .states import Hold, State
 from .targets import Target
 
@@ -29,6 +31,8 @@ class Sender:
         self._pauses = pauses
         #: The job whose request is about to go out or under way, from before its state says so.
         self._sending: str | None = None
+        #: The job whose big inputs are on their way to the volume, and the task that brings them.
+        self._carrying: tuple[str, asyncio.Task[None]] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
         self._closing = False
@@ -36,6 +40,11 @@ class Sender:
     def may_be_under_way(self, job: Job) -> bool:
         """Whether the job's request is under way, or was once, without its outcome being known."""
         return job.id == self._sending or job.state is State.SUBMITTING
+
+    def stop_carrying(self, job_id: str) -> None:
+        """Bring no more inputs of this job to the volume."""
+        if self._carrying is not None and self._carrying[0] == job_id:
+            self._carrying[1].cancel()
 
     async def finish(self, limit_s: float | None = None) -> None:
         """Before closing: send nothing new, and let a request that is under way get its answer."""
@@ -89,7 +98,10 @@ class Sender:
             await book.drop_unsent(job)
             return
         spec = await book.store.spec(job.id)
-        request = await asyncio.to_thread(request_of, spec)
+        parcels = await asyncio.to_thread(parcels_of, spec)
+        if parcels:
+            job = await self._carry(job, parcels)
+        request = await asyncio.to_thread(request_of, spec, parcels)
         client = await self._target.client()
         if job.id not in book.unsent or self._closing:
             return
@@ -116,6 +128,30 @@ class Sender:
             self._sending = None
             self._settled.set()
 
+    async def _carry(self, job: Job, parcels: Sequence[Parcel]) -> Job:
+        """Have the job's big inputs on the volume, unless it is cancelled meanwhile."""
+        book, carrier = self._book, self._target.carrier
+        if job.id in book.unsent and job.state is not State.UPLOADING:
+            job = await book.change(job, state=State.UPLOADING, error=None, note=carrier.cost)
+        if job.id not in book.unsent:
+            return job
+
+        async def put() -> None:
+            for parcel in parcels:
+                await carrier.put(parcel, uploader=job.id, again=job.resent)
+
+        task = asyncio.create_task(put(), name=f"carry-{job.id}")
+        self._carrying = job.id, task
+        try:
+            await asyncio.wait([task])
+        finally:
+            self._carrying = None
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if not task.cancelled():
+            task.result()
+        return job
+
     async def _leave_maybe_sent(self, job: Job, cause: SubmitUnanswered | None) -> None:
         """Nothing tells whether the request arrived: sending it again is the user's decision."""
         error = maybe_sent(job, cause)
@@ -135,7 +171,7 @@ class Sender:
             health = await client.health()
             empty = not health.jobs.get("inQueue") and not health.jobs.get("inProgress")
             remote_id = await asyncio.to_thread(note_of, self._target.volume, job.id)
-            if remote_id is not None:
+            if remote_id not in (None, job.remote_id):
                 await self._book.sent(job, remote_id, None)
                 return True
             if empty and time.monotonic() - first > self._pauses.settle_s:

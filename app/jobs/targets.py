@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from .carriers.base import Carrier
+
 if TYPE_CHECKING:
     from ..endpoint.client import JobClient
 
@@ -22,13 +24,14 @@ class Target(Protocol):
     """One place to run.
 
     ``poll_s`` is the shortest pause between looks at its jobs, in seconds. ``volume`` is the endpoint's
-    network volume as a folder here, when it can be read as one: results are taken from it, and it tells
-    whether a submit without an answer arrived.
+    network volume as a folder here, when it can be read as one: it tells whether a submit without an answer
+    arrived. ``carrier`` brings big inputs to the volume, and results from it; closing the target closes it.
     """
 
     name: str
     poll_s: float
     volume: Path | None
+    carrier: Carrier
 
     async def client(self) -> JobClient:
         """Have the target ready for a request, starting what must be started. Called often, so cheap.

@@ -152,3 +152,15 @@ def written(path: Path, workflow: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(workflow), encoding="utf-8")
     return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The table of faults, when they were tested."""
+    module = sys.modules.get("tests.e2e.test_faults")
+    rows: list[tuple[str, str, str, float]] = getattr(module, "TABLE", [])
+    if rows:
+        terminalreporter.section("what clients see of faults")
+        terminalreporter.write_line("| fault | ComfyUI | the client sees | next job done after |")
+        terminalreporter.write_line("| --- | --- | --- | --- |")
+    for what, engine, seen, seconds in rows:
+        terminalreporter.write_line(f"| {what} | {engine} | {' '.join(seen.split())} | {seconds:.1f} s |")

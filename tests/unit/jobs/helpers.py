@@ -14,6 +14,9 @@ from aiohttp import web
 from app.endpoint.client import JobClient
 from app.endpoint.platform import Platform
 from app.errors import BadInput, ComfyRunPodError
+from app.jobs.carriers.base import Carrier
+from app.jobs.carriers.commands import Commands
+from app.jobs.carriers.folder import LocalFolder
 from app.jobs.model import Job, JobEvent, JobSpec
 from app.jobs.pauses import Pauses
 from app.jobs.runner import Runner
@@ -96,6 +99,7 @@ class OneTarget:
         self.volume = volume
         self.problem: ComfyRunPodError | None = None
         self._client = JobClient(url, "local", KEY, attempts=1, timeout_s=5)
+        self.carrier: Carrier = Commands("local", self.client) if volume is None else LocalFolder(volume)
 
     async def client(self) -> JobClient:
         if self.problem is not None:

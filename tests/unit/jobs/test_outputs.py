@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.errors import Unreachable
 from app.jobs import outputs
+from app.jobs.carriers.base import ResultDamaged
+from app.jobs.carriers.folder import LocalFolder
 from app.jobs.model import OutputFile
-from app.jobs.outputs import ResultDamaged
 from app.jobs.states import State
 from tests.unit.jobs.helpers import World, until
 from worker.contract import FileEntry
@@ -73,10 +76,10 @@ def test_an_answer_of_worker_comfyui_5_is_understood() -> None:
         7,
     ],
 )
-def test_an_answer_in_another_format_is_kept_whole(answer: Any, tmp_path: Path) -> None:
+async def test_an_answer_in_another_format_is_kept_whole(answer: Any, tmp_path: Path) -> None:
     (one,) = outputs.entries_of(answer)
     planned = plan_one(one, tmp_path)
-    outputs.fetch(one, planned, None)
+    await outputs.fetch(one, planned, LocalFolder(tmp_path))
     assert Path(planned.path).name == "result.json"
     assert json.loads(Path(planned.path).read_text("utf-8")) == answer
 
@@ -148,10 +151,12 @@ async def test_lanes_that_finish_at_once_share_no_path(world: World) -> None:
     ],
     ids=["base64", "data URI", "5.x", "volume", "subfolder", "long name"],
 )
-def test_a_file_arrives_whole_and_again_as_the_same(one: FileEntry, tmp_path: Path, volume: Path) -> None:
+async def test_a_file_arrives_whole_and_again_as_the_same(
+    one: FileEntry, tmp_path: Path, volume: Path
+) -> None:
     planned = plan_one(one, tmp_path / "out")
-    outputs.fetch(one, planned, volume)
-    outputs.fetch(one, planned, volume)
+    await outputs.fetch(one, planned, LocalFolder(volume))
+    await outputs.fetch(one, planned, LocalFolder(volume))
     assert Path(planned.path).read_bytes() == CONTENT
     assert len(files_below(tmp_path / "out")) == 1
 
@@ -164,7 +169,9 @@ def test_a_file_arrives_whole_and_again_as_the_same(one: FileEntry, tmp_path: Pa
         (entry(data="no base64!"), "no base64"),
         (entry(data="data:image/png,plain"), "data URI"),
         (entry(data="data:image/png;base64"), "data URI"),
-        (entry(type="s3_url", data="https://bucket/a.png"), "bucket"),
+        (entry(type="s3_url", data="http://bucket.example/a.png?key=secret"), "no https"),
+        (entry(type="s3_url", data="file:///etc/passwd"), "no https"),
+        (entry(type="s3_url", data="https://[half"), "no https"),
         (entry(type="volume", data="../outside"), "outside"),
         (entry(type="volume", data="/etc/passwd"), "outside"),
         (entry(type="volume", data=f"{RESULT}\0"), "outside"),
@@ -172,7 +179,7 @@ def test_a_file_arrives_whole_and_again_as_the_same(one: FileEntry, tmp_path: Pa
         (entry(type="volume", data=".comfy-runpod/results/gone"), "no longer"),
     ],
 )
-def test_what_is_not_as_told_leaves_nothing_behind(
+async def test_what_is_not_as_told_leaves_nothing_behind(
     one: FileEntry, why: str, tmp_path: Path, volume: Path
 ) -> None:
     (tmp_path / "secret").write_bytes(CONTENT)
@@ -180,15 +187,35 @@ def test_what_is_not_as_told_leaves_nothing_behind(
         (volume / "link").symlink_to(tmp_path)
     elif "link" in one.data:
         pytest.skip("links need rights on Windows")
-    with pytest.raises(ResultDamaged, match=why):
-        outputs.fetch(one, plan_one(one, tmp_path / "out"), volume)
+    with pytest.raises(ResultDamaged, match=why) as caught:
+        await outputs.fetch(one, plan_one(one, tmp_path / "out"), LocalFolder(volume))
+    assert "key=secret" not in str(caught.value.problem)
     assert files_below(tmp_path / "out") == set()
 
 
-def test_a_volume_that_cannot_be_read_from_here_is_said(tmp_path: Path) -> None:
+async def test_what_is_left_of_another_file_is_not_gone_on_with(tmp_path: Path, volume: Path) -> None:
     one = entry(type="volume", data=RESULT)
-    with pytest.raises(ResultDamaged, match="cannot be read from here"):
-        outputs.fetch(one, plan_one(one, tmp_path), None)
+    planned = plan_one(one, tmp_path / "out")
+    with pytest.raises(Unreachable):
+        await outputs.fetch(one, planned, Cut(b"something else, and longer"))
+    assert len(files_below(tmp_path / "out")) == 1
+    await outputs.fetch(one, planned, Cut(None, LocalFolder(volume)))
+    assert files_below(tmp_path / "out") == {"a.png"}
+
+
+class Cut(LocalFolder):
+    """A carrier that keeps what there is; or ends after some bytes."""
+
+    def __init__(self, written: bytes | None, real: LocalFolder | None = None) -> None:
+        super().__init__(Path())
+        self._written, self._real = written, real
+
+    async def fetch(self, entry: FileEntry, aside: Path) -> None:
+        if self._written is not None:
+            aside.write_bytes(self._written)
+            raise Unreachable("The line is dead.")
+        if self._real is not None and not aside.exists():
+            await self._real.fetch(entry, aside)
 
 
 class Killed(BaseException):
@@ -232,9 +259,13 @@ def test_fetching_again_after_a_crash_at_any_step_ends_the_same(
                 (Path, "unlink"),
             ):
                 patch.setattr(owner, what, step(getattr(owner, what)))
-            try:
+
+            async def fetch_all() -> None:
                 for one, place in zip(entries, planned, strict=True):
-                    outputs.fetch(one, place, None)
+                    await outputs.fetch(one, place, LocalFolder(out))
+
+            try:
+                asyncio.run(fetch_all())
             except Killed:
                 pass
             finally:
@@ -256,23 +287,33 @@ def test_a_plan_is_for_these_very_files() -> None:
 # -- tidying up ---------------------------------------------------------------------------------------
 
 
-def test_what_was_fetched_leaves_the_volume(volume: Path) -> None:
-    outputs.drop_from_volume([entry(type="volume", data=RESULT), entry()], volume)
+async def test_what_was_fetched_leaves_the_volume(volume: Path) -> None:
+    await LocalFolder(volume).drop([entry(type="volume", data=RESULT), entry()])
     assert not (volume / RESULT).parent.exists()
-    outputs.drop_from_volume([entry(type="volume", data=RESULT)], volume)
-    outputs.drop_from_volume([entry(type="volume", data=RESULT)], None)
+    await LocalFolder(volume).drop([entry(type="volume", data=RESULT)])
 
 
 @pytest.mark.parametrize(
     "data",
-    ["models/model.safetensors", ".comfy-runpod/../models/model.safetensors", "../beside", "/", "", "a\0b"],
+    [
+        ".comfy-runpod/inputs/x",
+        ".comfy-runpod/results",
+        "models/model.safetensors",
+        ".comfy-runpod/../models/model.safetensors",
+        "../beside",
+        "/",
+        "",
+        "a\0b",
+    ],
 )
-def test_nothing_else_on_the_volume_is_ever_deleted(volume: Path, data: str) -> None:
+async def test_nothing_else_on_the_volume_is_ever_deleted(volume: Path, data: str) -> None:
     (volume / "models").mkdir()
+    (volume / ".comfy-runpod" / "inputs").mkdir()
+    (volume / ".comfy-runpod" / "inputs" / "x").write_bytes(CONTENT)
     (volume / "models" / "model.safetensors").write_bytes(CONTENT)
     (volume.parent / "beside").write_bytes(CONTENT)
     before = files_below(volume.parent)
-    outputs.drop_from_volume([entry(type="volume", data=data)], volume)
+    await LocalFolder(volume).drop([entry(type="volume", data=data)])
     assert files_below(volume.parent) == before
 
 

@@ -201,7 +201,7 @@ def test_the_program_that_did_not_start_has_its_log() -> None:
 
 def test_every_code_that_there_is_has_a_title() -> None:
     """Ours and the worker's, as they stand in the source."""
-    sources = [*(ROOT / "worker").glob("*.py"), *(ROOT / "app" / "jobs").glob("*.py")]
+    sources = [*(ROOT / "worker").glob("*.py"), *(ROOT / "app" / "jobs").rglob("*.py")]
     sources += [ROOT / "app" / "errors.py", *(ROOT / "app" / "endpoint").glob("*.py")]
     text = "\n".join(path.read_text("utf-8") for path in sources)
     found = set(re.findall(r"""(?:JobError\(\s*|\bcode ?= ?|"code": )"([a-z_]+)\"""", text))

@@ -120,7 +120,7 @@ async def test_while_cancelling(world: World) -> None:
     assert job.remote_word == "CANCELLED"
 
 
-@pytest.mark.parametrize("step", ["entries_of", "plan", "fetch", "drop_from_volume"])
+@pytest.mark.parametrize("step", ["entries_of", "plan", "_is_there", "_write", "_settle"])
 async def test_while_downloading(world: World, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended amid each step of it: the same answer is fetched again, to the same paths."""
     world.out.mkdir()

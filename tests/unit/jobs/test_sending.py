@@ -212,13 +212,14 @@ async def test_a_target_that_cannot_be_had_fails_with_its_sentence(world: World,
 async def test_inputs_that_are_gone_or_too_large_fail_before_anything_is_sent(
     world: World, tmp_path: Path
 ) -> None:
-    (tmp_path / "big").write_bytes(b"x" * 8_000_000)
-    failed = await world.reaches(await world.submit(files={"a": str(tmp_path / "big")}), State.FAILED)
+    huge = {"nodes": ["x" * 10_000_000]}
+    failed = await world.reaches(await world.submit(ui_workflow=huge), State.FAILED)
     assert failed.error is not None
     assert failed.error["code"] == "too_large"
     await world.reaches(await world.submit(id="sees-target"), State.WAITING)
     world.targets["local"].problem = Unreachable("Down.")
-    lost = await world.submit(files={"a": str(tmp_path / "big")})
+    (tmp_path / "small").write_bytes(b"x")
+    lost = await world.submit(files={"a": str(tmp_path / "small")})
     await world.reaches(lost, State.ON_HOLD)
     for file in (world.folder / "inputs" / lost).iterdir():
         file.unlink()

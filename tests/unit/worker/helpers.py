@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from app.demo.catalogue import descriptions
 from app.demo.files import Folders
 from app.demo.server import DemoEngine
 from worker.config import Config
@@ -172,6 +173,8 @@ class FakeComfy:
         self.deaf = 0
         self.asked: list[tuple[str, str, Any]] = []
         self.sockets: list[web.WebSocketResponse] = []
+        self.refuses_sockets = False
+        self.node_errors: dict[str, Any] = {}
 
     def build(self) -> web.Application:
         app = web.Application(client_max_size=1 << 28)
@@ -201,7 +204,9 @@ class FakeComfy:
     def paths(self, method: str = "POST") -> list[str]:
         return [path for used, path, _ in self.asked if used == method]
 
-    async def _ws(self, request: web.Request) -> web.WebSocketResponse:
+    async def _ws(self, request: web.Request) -> web.StreamResponse:
+        if self.refuses_sockets:
+            return web.Response(status=403)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         await socket.send_str(json.dumps({"type": "status", "data": {"sid": "x"}}))
@@ -228,7 +233,7 @@ class FakeComfy:
                 await self.on_prompt(body)
             else:
                 self.running.append(body["prompt_id"])
-            return {"prompt_id": body["prompt_id"], "number": 0, "node_errors": {}}
+            return {"prompt_id": body["prompt_id"], "number": 0, "node_errors": self.node_errors}
         if path in ("/interrupt", "/queue") and method == "POST":
             self._stop(path, body)
             return {}
@@ -244,6 +249,12 @@ class FakeComfy:
         if path.startswith("/history/"):
             prompt_id = path.removeprefix("/history/")
             return {prompt_id: self.history[prompt_id]} if prompt_id in self.history else {}
+        if path.startswith("/object_info"):
+            name = path.removeprefix("/object_info").lstrip("/")
+            known = descriptions()
+            return {name: known[name]} if name in known else {} if name else known
+        if path.startswith("/models"):
+            return []
         return {"system": {"comfyui_version": self.version}, "devices": [], "entries": []}
 
     def _stop(self, path: str, body: dict[str, Any]) -> None:

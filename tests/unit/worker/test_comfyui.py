@@ -14,11 +14,10 @@ import pytest
 
 from tests.contract.driver import chain, empty, node
 from tests.unit.worker.helpers import FakeComfy, demo, entry, faked, until
-from worker import monitor
 from worker.comfyui import ComfyClient, Event
 from worker.contract import Progress
 from worker.errors import ComfyUnavailable, JobError
-from worker.monitor import follow_prompt, raise_for_verdict, verdict
+from worker.monitor import Patience, follow_prompt, raise_for_verdict, verdict
 
 QUIET_S = 0.05
 WORKFLOW = {"1": node("EmptyImage"), "2": node("SaveImage", images=["1", 0])}
@@ -33,17 +32,17 @@ class Following:
         self.alive = True
         self.reports: list[tuple[Progress, bytes | None]] = []
 
-    def start(self, prompt_id: str = "ours", *, timeout_s: float = 60, **options: Any) -> asyncio.Task[Any]:
+    def start(self, prompt_id: str = "ours", *, found: bool = False, **limits: float) -> asyncio.Task[Any]:
         self.client.follow(prompt_id)
         return asyncio.create_task(
             follow_prompt(
                 self.client,
                 prompt_id,
                 WORKFLOW,
-                timeout_s=timeout_s,
+                patience=Patience(**{"run_s": 60, "quiet_s": QUIET_S, **limits}),
                 report=lambda progress, preview: self.reports.append((progress, preview)),
                 still_alive=lambda: self.alive,
-                **{"quiet_s": QUIET_S, **options},
+                found=found,
             )
         )
 
@@ -94,7 +93,7 @@ async def test_progress_and_previews_of_a_prompt_of_the_demo_engine(tmp_path: Pa
                 client,
                 "mine",
                 workflow,
-                timeout_s=60,
+                patience=Patience(60),
                 report=lambda *told: reports.append(told),
                 still_alive=lambda: True,
             )
@@ -190,21 +189,46 @@ async def test_a_prompt_that_comfyui_no_longer_knows_is_lost(follow: Following, 
     assert caught.value.code == "prompt_lost"
 
 
-async def test_silence_is_borne_for_a_while_and_then_told(
-    follow: Following, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(monitor, "_MOST_SILENCE", 4)
+async def test_no_answer_is_borne_for_a_while_and_then_told(follow: Following) -> None:
     follow.fake.running = ["ours"]
     follow.fake.broken = {"/queue": 503}
-    task = follow.start()
-    await follow.asked(3)
+    task = follow.start(unanswered_s=0.5)
+    await asyncio.sleep(0.3)
     follow.fake.broken = {}
     await follow.asked(2)
     follow.fake.broken = {"/queue": 503}
-    await follow.asked(3)
-    assert not task.done(), "an answer in between starts the count anew"
-    with pytest.raises(ComfyUnavailable, match="status 503"):
+    await asyncio.sleep(0.3)
+    assert not task.done(), "an answer in between starts the time anew"
+    with pytest.raises(ComfyUnavailable, match=r"has not answered for 0\.5 s"):
         await ended(task)
+
+
+async def test_a_prompt_of_which_nothing_is_told_is_given_up_while_the_websocket_is_open(
+    follow: Following,
+) -> None:
+    follow.fake.pending = ["ours"]
+    task = follow.start(silence_s=0.3)
+    await asyncio.sleep(0.5)
+    assert not task.done(), "one that waits has nothing to tell"
+    follow.fake.running, follow.fake.pending = ["ours"], []
+    for step in range(5):
+        await follow.fake.send("progress", "ours", value=step, max=5)
+        await asyncio.sleep(0.1)
+    assert not task.done()
+    with pytest.raises(JobError, match=r"told nothing of it for 0\.3 s") as caught:
+        await ended(task)
+    assert caught.value.code == "execution_timeout"
+
+
+async def test_without_a_websocket_silence_is_no_sign(follow: Following) -> None:
+    follow.fake.running = ["ours"]
+    follow.fake.refuses_sockets = True
+    await follow.fake.drop()
+    task = follow.start(silence_s=0.3)
+    await asyncio.sleep(1)
+    assert not task.done()
+    follow.fake.running, follow.fake.history = [], {"ours": entry()}
+    assert await ended(task) == entry()
 
 
 async def test_an_answer_missed_once_and_then_no_trace_is_not_lost_at_once(follow: Following) -> None:
@@ -229,7 +253,7 @@ async def test_a_comfyui_of_ours_that_died_is_noticed(follow: Following) -> None
 
 async def test_the_time_limit_counts_from_the_start_of_the_prompt(follow: Following) -> None:
     follow.fake.pending = ["ours"]
-    task = follow.start(timeout_s=0.1)
+    task = follow.start(run_s=0.1)
     await follow.asked(6)
     assert not task.done(), "waiting behind others takes nothing from it"
     follow.fake.pending, follow.fake.running = [], ["ours"]
@@ -361,8 +385,7 @@ async def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up()
         async with asyncio.timeout(20):
             with pytest.raises(ComfyUnavailable, match=r"did not answer within 0\.2 s"):
                 await client.wait_ready(0.2)
-            with pytest.raises(ComfyUnavailable, match="does not open its websocket"):
-                await client.connect(0.2)
+            assert not await client.connect(0.2)
     finally:
         await client.close()
         server.close()

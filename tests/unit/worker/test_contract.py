@@ -138,7 +138,9 @@ def test_nothing_but_value_errors_comes_from_an_answer(raw: Any, close: dict[str
 COUNT = st.integers(0, 10**6)
 
 
-@given(st.builds(Progress, st.text(), st.text(), COUNT, COUNT, COUNT, COUNT, st.none() | st.text()))
+@given(
+    st.builds(Progress, st.text(), st.text(), COUNT, COUNT, COUNT, COUNT, st.none() | st.text(), st.text())
+)
 def test_progress_survives_the_way_and_stays_between_0_and_1(progress: Progress) -> None:
     assert Progress.parse(json.loads(json.dumps(progress.to_json()))) == progress
     assert 0.0 <= progress.fraction <= 1.0

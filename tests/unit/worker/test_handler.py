@@ -7,6 +7,8 @@ import base64
 import io
 import json
 import logging
+import random
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,11 @@ from PIL import Image
 
 from tests.contract.driver import chain, empty, node
 from tests.unit.worker.helpers import KEY, Bench, FakeComfy, demo, entry, faked, tree, until, working
+from worker import engine
 from worker import handler as module
 from worker.contract import files_of, taken_marker
+from worker.delivery import Delivery
+from worker.errors import ComfyUnavailable
 
 
 def color(value: int, prefix: str = "x") -> dict[str, Any]:
@@ -95,7 +100,14 @@ async def test_without_pictures_it_is_a_success_too(attached: Bench) -> None:
 
 
 async def test_outputs_that_were_left_out_are_warned_of(attached: Bench) -> None:
-    answer = await attached.run({**color(1), "9": node("SaveImage", images=["1", 0])})
+    workflow = {**color(1), "9": node("SaveImage", images=["1", 0])}
+    refused = await attached.run(workflow)
+    assert refused["code"] == "validation_failed"
+    assert refused["node"]["id"] == "9"
+    assert "allow_partial" in refused["hint"]
+    assert list(refused["diagnostic_info"]["node_errors"]) == ["9"]
+    assert await attached.queue() == ([], []), "and no part of it goes on"
+    answer = await attached.run(workflow, allow_partial=True)
     assert answer["status"] == "success"
     assert [image["node_id"] for image in answer["images"]] == ["2"]
     (warning,) = answer["warnings"]
@@ -135,7 +147,7 @@ async def test_a_workflow_that_comfyui_refuses(attached: Bench) -> None:
     answer = await attached.run(photo("absent.png"))
     assert answer.keys() >= {"error", "status", "code", "details", "hint", "node", "diagnostic_info"}
     assert (answer["status"], answer["code"]) == ("error", "validation_failed")
-    assert "node 1 (LoadImage)" in answer["error"]
+    assert "Node 1 (LoadImage)" in answer["error"]
     assert "absent.png" in answer["error"]
     assert answer["node"] == {"id": "1", "class_type": "LoadImage", "input": "image"}
     assert answer["diagnostic_info"]["node_errors"]["1"]["errors"][0]["type"] == "custom_validation_failed"
@@ -367,7 +379,7 @@ async def test_cancelled_twice_it_is_taken_out_of_comfyui_all_the_same(
     fake = FakeComfy()
     if unwilling:
         fake.deaf = 10_000
-        monkeypatch.setattr(module, "_CANCEL_CONFIRM_S", 0.3)
+        monkeypatch.setattr(engine, "_CANCEL_CONFIRM_S", 0.3)
     async with faked(fake) as url, working(url, tmp_path) as bench:
         task = bench.start(photo(), images=PHOTO)
         await until(lambda: fake.running)
@@ -377,30 +389,52 @@ async def test_cancelled_twice_it_is_taken_out_of_comfyui_all_the_same(
         assert bool(fake.running) is unwilling
         assert ("could not be stopped" in caplog.text) is unwilling
         assert tree(bench.config.input_dir) == {}
-        assert bench.worker._client is not None
-        assert bench.worker._client._followers == {}
+        client = bench.worker._engine.client
+        assert client is not None
+        assert client._followers == {}
         assert bench.worker.tidy.is_set()
 
 
-async def test_cancelled_while_results_are_packed(attached: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = tree(attached.config.input_dir)
-    begun, go = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("own_mode", [False, True])
+async def test_cancelled_while_results_are_packed(
+    tmp_path: Path, own_mode: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 27 MB for the volume: no piece of it stays there, and the next job runs."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    begun = asyncio.Event()
     loop = asyncio.get_running_loop()
+    read, reads = Delivery._read, [0]
 
-    def held(*_: Any, **__: Any) -> Any:
+    def noted(self: Delivery, *given: Any) -> bytes:
+        reads[0] += 1
         loop.call_soon_threadsafe(begun.set)
-        asyncio.run_coroutine_threadsafe(go.wait(), loop).result()
-        return {}
+        time.sleep(0.02)  # a slow network volume: all of it takes half a second
+        return read(self, *given)
 
-    monkeypatch.setattr(module, "answer_of", held)
-    task = attached.start(photo(), images=PHOTO)
-    await begun.wait()
-    await cancelled(task)
-    go.set()
-    assert tree(attached.config.input_dir) == before
-    assert attached.worker.tidy.is_set()
-    monkeypatch.undo()
-    assert (await attached.run(color(6)))["status"] == "success"
+    monkeypatch.setattr(Delivery, "_read", noted)
+    async with demo(tmp_path, own=own_mode, volume=volume) as bench:
+        noise = bench.config.input_dir / "noise.png"
+        noise.parent.mkdir(exist_ok=True)
+        side = 3000
+        Image.frombytes("RGB", (side, side), random.randbytes(side * side * 3)).save(noise, compress_level=0)
+        before = tree(bench.config.input_dir)
+        task = bench.start(
+            {
+                "1": node("LoadImage", image="noise.png"),
+                "2": node("SaveImage", images=["1", 0], filename_prefix="big"),
+            },
+            output={"mode": "volume"},
+        )
+        async with asyncio.timeout(60):
+            await begun.wait()
+        await cancelled(task)
+        assert reads[0] < 12, "the rest of the 27 MB is not read any more"
+        assert not list((volume / ".comfy-runpod").rglob("*.png*"))
+        assert tree(bench.config.input_dir) == before
+        assert bool(list(bench.config.output_dir.glob("*.png"))) is not own_mode
+        assert bench.worker.tidy.is_set()
+        assert (await bench.run(color(6)))["status"] == "success"
 
 
 async def test_inputs_that_cannot_be_taken_away_cost_no_result(
@@ -523,10 +557,10 @@ async def test_a_comfyui_that_falls_silent_and_lives_is_freed_of_the_prompt(
 
     async def silent(*_: Any, **__: Any) -> Any:
         fake.broken = {}
-        raise module.ComfyUnavailable("It fell silent.")
+        raise ComfyUnavailable("It fell silent.")
 
     fake.on_prompt = takes_it_and_breaks
-    monkeypatch.setattr(module, "follow_prompt", silent)
+    monkeypatch.setattr(engine, "follow_prompt", silent)
     async with faked(fake) as url, working(url, tmp_path, own=own_mode) as bench:
         answer = await bench.run(color(1))
     assert answer["error"] == "It fell silent."

@@ -1,0 +1,158 @@
+"""What every carrier does, and how it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol, TypeVar
+
+from worker.contract import INPUTS, OWN_FOLDER, RESULTS, FileEntry
+
+from ...errors import BadInput, ComfyRunPodError
+
+T = TypeVar("T")
+
+
+class ResultDamaged(ComfyRunPodError):
+    """A result is not what the answer says it is, or cannot be read."""
+
+    code = "result_damaged"
+
+
+class ResultMissing(ResultDamaged):
+    """A result is not where the answer says."""
+
+
+class CannotCarry(ComfyRunPodError):
+    """This way is closed; waiting does not open it."""
+
+    code = "too_large"
+
+
+class VolumeFull(ComfyRunPodError):
+    """The volume has no room for an input."""
+
+    code = "volume_full"
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An input that goes over the volume, since a request cannot hold it."""
+
+    name: str
+    path: Path
+    sha256: str
+    size: int
+
+    @property
+    def stored_at(self) -> PurePosixPath:
+        """Its place below the volume's root."""
+        return PurePosixPath(OWN_FOLDER, INPUTS, self.sha256)
+
+
+class Carrier(Protocol):
+    """Carries inputs to one target's volume, and results from it.
+
+    Attributes:
+        cost: a sentence for the job's timeline when carrying is not free, else empty.
+    """
+
+    cost: str
+
+    async def put(self, parcel: Parcel, *, uploader: str, again: bool = False) -> None:
+        """Have an input on the volume; it is sent only when it is not there.
+
+        Args:
+            uploader: the job's id; what it began to send is gone on with.
+            again: it was said to be there, and the worker does not find it.
+
+        Raises:
+            Unreachable, RateLimited: for a passing fault; trying again goes on where it ended, if it can.
+            ComfyRunPodError: for anything that the user must do something about.
+        """
+
+    async def fetch(self, entry: FileEntry, aside: Path) -> None:
+        """Bring a result that lies on the volume to ``aside``; a part of it that is there may be kept.
+
+        Raises:
+            ResultDamaged: when it cannot be had any more.
+            CannotCarry: when this is no way to get it.
+            ComfyRunPodError: for a passing fault.
+        """
+
+    async def drop(self, entries: Sequence[FileEntry]) -> None:
+        """Delete fetched results from the volume; of our own folder there only.
+
+        Raises:
+            ComfyRunPodError: when that is not possible now; they stay until a worker prunes them.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+def plain_path(entry: FileEntry) -> PurePosixPath:
+    """Where a result lies, relative to the volume's root.
+
+    Raises:
+        ResultDamaged: when that would be somewhere else.
+    """
+    path = PurePosixPath(entry.data)
+    if path.is_absolute() or ".." in path.parts or "\\" in entry.data or "\x00" in entry.data:
+        raise ResultDamaged(f"{entry.filename} is said to lie outside the volume.")
+    return path
+
+
+def results_on_volume(entries: Sequence[FileEntry]) -> list[PurePosixPath]:
+    """The places of those results that lie in our own folder on the volume, as our workers tell them.
+
+    Without a hash it is none of theirs, and whether we have it already could not be told again.
+    """
+    found = [PurePosixPath(entry.data) for entry in entries if entry.type == "volume" and entry.sha256]
+    return [path for path in found if path.parts[:2] == (OWN_FOLDER, RESULTS) and _is_plain(path)]
+
+
+def _is_plain(path: PurePosixPath) -> bool:
+    text = str(path)
+    return len(path.parts) > 2 and ".." not in path.parts and "\\" not in text and "\x00" not in text
+
+
+def missing(entry: FileEntry) -> ResultMissing:
+    return ResultMissing(f"{entry.filename} is no longer on the volume.", path=entry.data)
+
+
+def unreadable(path: Path, error: OSError) -> BadInput:
+    return BadInput(f"The input file {path} cannot be read: {error.strerror}.")
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def in_thread(work: Callable[[threading.Event], T]) -> T:
+    """Run it in a thread; cancelled, the thread is asked to stop, and its end is awaited."""
+    stop = threading.Event()
+    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+class Stopped(Exception):
+    """A thread ends since it was asked to; nobody waits for its value."""
+
+
+def go_on(stop: threading.Event) -> None:
+    """Raise :class:`Stopped` in a thread that was asked to stop."""
+    if stop.is_set():
+        raise Stopped

@@ -1,0 +1,68 @@
+"""Which carrier a target has: the one place that knows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from worker.contract import FileEntry
+
+from ...endpoint.client import JobClient
+from ...errors import ComfyRunPodError
+from ...settings import Settings
+from .access import VolumeAccess
+from .base import CannotCarry, Carrier, Parcel, ResultMissing
+from .commands import Commands
+from .s3 import VolumeS3
+
+log = logging.getLogger(__name__)
+
+
+def remote_carrier(
+    endpoint_id: str, settings: Settings, client: Callable[[], Awaitable[JobClient]]
+) -> Carrier:
+    """The carrier of an endpoint on RunPod: S3 when there is a key, and its own worker."""
+    pieces = Commands(endpoint_id, client)
+    access = VolumeAccess.of(settings)
+    return pieces if access is None else Either(VolumeS3(access), pieces)
+
+
+class Either:
+    """One carrier, and another for when that is no way: its key is wrong, or it is of another volume.
+
+    The settings know one volume and several endpoints, so that it may well be another one.
+    """
+
+    def __init__(self, first: Carrier, then: Carrier) -> None:
+        self._first = first
+        self._then = then
+        self.cost = first.cost
+
+    async def put(self, parcel: Parcel, *, uploader: str, again: bool = False) -> None:
+        if not again:
+            try:
+                await self._first.put(parcel, uploader=uploader)
+                return
+            except CannotCarry as error:
+                log.warning("%s", error)
+        await self._then.put(parcel, uploader=uploader, again=again)
+
+    async def fetch(self, entry: FileEntry, aside: Path) -> None:
+        try:
+            await self._first.fetch(entry, aside)
+        except (CannotCarry, ResultMissing) as error:
+            try:
+                await self._then.fetch(entry, aside)
+            except CannotCarry:
+                raise error from None
+
+    async def drop(self, entries: Sequence[FileEntry]) -> None:
+        try:
+            await self._first.drop(entries)
+        except ComfyRunPodError:
+            await self._then.drop(entries)
+
+    async def close(self) -> None:
+        await self._first.close()
+        await self._then.close()

@@ -20,6 +20,7 @@ NAME = "ComfyRunPodFault"
 def act(action: str, amount: float, text: str, output_dir: str) -> dict[str, Any]:
     """Do it; what the node shows.
 
+    ``fixed`` writes a file whose name and content are always the same, which ComfyUI keeps in its cache.
     ``sleep`` for ``amount`` seconds without a word, ``raise`` with ``text``, ``no_space`` as a full disk
     does, ``die`` by SIGKILL, ``exit`` with a code, ``bytes`` to write so many MB, ``environ`` to tell the
     environment, ``talk`` to print so many lines.
@@ -39,6 +40,9 @@ def act(action: str, amount: float, text: str, output_dir: str) -> dict[str, Any
         path = Path(output_dir) / f"{text or 'noise'}_{time.time_ns()}.bin"
         path.write_bytes(random.randbytes(int(amount * 1_000_000)))
         return {"files": [{"filename": path.name, "subfolder": "", "type": "output"}]}
+    elif action == "fixed":
+        Path(output_dir, "fixed.bin").write_bytes(b"fixed")
+        return {"files": [{"filename": "fixed.bin", "subfolder": "", "type": "output"}]}
     elif action == "environ":
         return {"text": [json.dumps(dict(os.environ))]}
     elif action == "talk":
@@ -66,8 +70,8 @@ class Fault:
         }
 
     @classmethod
-    def IS_CHANGED(cls, **_: Any) -> float:
-        return time.time()
+    def IS_CHANGED(cls, action: str, **_: Any) -> str:
+        return "never" if action == "fixed" else str(time.time())
 
     def run(self, action: str, amount: float, text: str) -> dict[str, Any]:
         import folder_paths
@@ -87,7 +91,7 @@ def _serve_demo() -> int:
     def run(call: Any, *, action: str, amount: float, text: str) -> Shown:
         return Shown(act(action, amount, text, str(call.folders.output)))
 
-    NODES[NAME] = Node(run, fingerprint=lambda _folders, _inputs: str(time.time()))
+    NODES[NAME] = Node(run, fingerprint=lambda _folders, inputs: Fault.IS_CHANGED(**inputs))
     descriptions()[NAME] = {
         "input": {
             group: {k: list(v) for k, v in given.items()} for group, given in Fault.INPUT_TYPES().items()

@@ -73,9 +73,9 @@ class OwnComfy:
         Raises:
             OSError: when the command cannot be started at all.
         """
-        for folder in (self._config.input_dir, self._config.output_dir, self._config.temp_dir):
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
+        config = self._config
+        for folder in (config.input_dir, config.output_dir, config.previews_dir.parent):
+            folder.mkdir(parents=True, exist_ok=True)
         self._launch()
         self._watcher.start()
 
@@ -142,8 +142,8 @@ class OwnComfy:
         config = self._config
         words = [*config.command, "--listen", config.listen, "--port", str(self._port)]
         words += ["--input-directory", str(config.input_dir), "--output-directory", str(config.output_dir)]
-        if config.temp_dir is not None:
-            words += ["--temp-directory", str(config.temp_dir)]
+        # Always said, or it would be beside ComfyUI's own folders, wherever those are.
+        words += ["--temp-directory", str(config.previews_dir.parent)]
         with self._lock:
             if self._stopping.is_set():
                 return

@@ -318,6 +318,6 @@ def test_a_result_that_cannot_be_posted_is_not_made_twice(engine: str, tmp_path:
             ended = where.ended(where.send(given), 240)
             assert ended["status"] == "COMPLETED", f"{ended}\n{where.logs()}"
             assert gate.refused == 3
-            results = [p for p in (where.folder / "volume" / ".comfy-runpod" / "results").rglob("*once*")]
+            results = list((where.folder / "volume" / ".comfy-runpod" / "results").rglob("*once*"))
             assert len(results) == 1
             told(engine, "posting the result fails three times", ended, when, where)

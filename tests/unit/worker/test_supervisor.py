@@ -16,6 +16,7 @@ import pytest
 
 from tests.unit.worker.helpers import make_config
 from worker import supervisor
+from worker.config import Limits, Supervision
 from worker.supervisor import OwnComfy
 
 ROOT = Path(__file__).parents[3]
@@ -147,3 +148,57 @@ def test_it_sees_no_secret(make: Callable[..., OwnComfy], monkeypatch: pytest.Mo
     (line,) = wait(own.tail)
     assert "the-secret" not in line
     assert "models-here" in line
+
+
+def test_one_that_uses_too_much_memory_is_ended_with_the_reason(make: Callable[..., OwnComfy]) -> None:
+    own = make(limits=Limits(comfyui_memory=1_000_000), supervision=Supervision(check_s=0.05))
+    own.start()
+    fall = wait(lambda: own.fall_of(1))
+    assert fall.kind == "memory_limit"
+    assert "more than the 0.00 GB it may have" in fall.sentence
+    assert not fall.may_pass
+
+
+def test_one_whose_gpu_is_lost_is_started_anew_when_it_is_asked_for(make: Callable[..., OwnComfy]) -> None:
+    words = "import time; print('CUDA error: an illegal memory access', flush=True); time.sleep(60)"
+    own = make(command=(sys.executable, "-c", words))
+    own.start()
+    wait(own.tail)
+    assert own.renew_if_poisoned()
+    fall = wait(lambda: own.fall_of(1))
+    assert fall.kind == "gpu"
+    assert "illegal memory access" in fall.sentence
+    wait(lambda: own.generation == 2)
+
+
+def test_a_failure_alone_tells_of_a_lost_gpu_too(make: Callable[..., OwnComfy]) -> None:
+    own = make()
+    own.start()
+    wait(lambda: answers(own))
+    assert not own.renew_if_poisoned("CUDA out of memory")
+    assert own.renew_if_poisoned("CUDA error: unspecified launch failure")
+    wait(lambda: own.generation == 2 and answers(own))
+
+
+def test_after_some_starts_that_come_to_nothing_there_is_no_hope(
+    make: Callable[..., OwnComfy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_LONGEST_PAUSE_S", 0.1)
+    own = make(command=(sys.executable, "-c", "raise SystemExit(5)"), supervision=Supervision(most_crashes=2))
+    own.start()
+    assert own.hopeless is None
+    fall = wait(lambda: own.hopeless)
+    assert "exit code 5" in fall.sentence
+    wait(lambda: own.unlucky)
+    own.succeeded()
+    assert not own.unlucky or own.generation > 3
+
+
+def test_one_that_never_comes_up_is_started_anew(make: Callable[..., OwnComfy]) -> None:
+    own = make(
+        command=(sys.executable, "-c", "import time; time.sleep(60)"),
+        start_timeout_s=0.3,
+        supervision=Supervision(check_s=0.05),
+    )
+    own.start()
+    assert "did not come up within" in wait(lambda: own.fall_of(1)).sentence

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from .comfyui import ComfyClient
+from .config import Config
 from .errors import ComfyUnavailable, JobError
 
 LOG_LINES = 50
@@ -21,6 +24,8 @@ LONGEST_FAILURE = 1_000_000
 _LONGEST_SENTENCE = 4000
 _MODEL_KINDS = ("checkpoints", "diffusion_models", "loras", "vae", "text_encoders", "controlnet")
 _MODELS_EACH = 50
+#: Of a folder's listing, and how many of a folder are looked at for that.
+_LISTED, _MOST_LOOKED_AT = 50, 5000
 #: How long a ComfyUI that may be stuck is asked for what helps, in seconds.
 _ASK_S = 5.0
 #: A shorter one is no key, and would blot out half of the answer.
@@ -31,7 +36,7 @@ async def failure(
     error: JobError,
     client: ComfyClient | None,
     own_log: list[str] | None,
-    output_dir: Path,
+    config: Config,
     secrets: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The answer for a job that failed. ``error`` at top level is what makes RunPod mark it FAILED.
@@ -39,7 +44,11 @@ async def failure(
     ``own_log`` are the lines of our own ComfyUI; with None they are asked of ComfyUI itself. ``secrets``
     are blotted out wherever they are: an API node's inputs, as ComfyUI tells them, hold the user's key.
     """
-    info: dict[str, Any] = {"memory": memory_now(), "disk": disk_of(output_dir)}
+    info: dict[str, Any] = {"memory": memory_now()}
+    info["disk"] = await asyncio.to_thread(disk_of, config.output_dir)
+    if error.code != "bad_input":
+        folders = {"input": config.input_dir, "output": config.output_dir}
+        info["listings"] = await asyncio.to_thread(_listings, folders)
     if client is not None and error.code != "bad_input":
         info["comfyui_status"] = "not asked: it was too slow"
         info["last_log_lines"] = own_log[-LOG_LINES:] if own_log is not None else []
@@ -107,6 +116,19 @@ async def _status(client: ComfyClient) -> str:
     system = stats.get("system")
     version = system.get("comfyui_version") if isinstance(system, dict) else None
     return f"answering, version {version or 'unknown'}"
+
+
+def _listings(folders: Mapping[str, Path]) -> dict[str, list[str]]:
+    """The newest files and folders that are there, by their names. Blocks."""
+    told: dict[str, list[str]] = {}
+    for what, folder in folders.items():
+        found: list[tuple[float, str]] = []
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in itertools.islice(entries, _MOST_LOOKED_AT):
+                with contextlib.suppress(OSError):
+                    found.append((entry.stat().st_mtime, entry.name + ("/" if entry.is_dir() else "")))
+        told[what] = [name for _, name in sorted(found, reverse=True)[:_LISTED]]
+    return told
 
 
 def memory_now() -> dict[str, int]:

@@ -99,9 +99,7 @@ class Worker:
         if problem is not None:
             log.warning("The job failed (%s): %s", problem.code, without(problem.summary, secrets))
             engine = self._engine
-            answer = await failure(
-                problem, engine.client, engine.log_tail(), self._config.output_dir, secrets
-            )
+            answer = await failure(problem, engine.client, engine.log_tail(), self._config, secrets)
         await self._engine.after(problem)
         # The platform takes this word out of the answer, and starts a new worker in our place.
         return {**answer, "refresh_worker": True} if self._engine.wants_recycling else answer

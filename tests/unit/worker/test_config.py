@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +77,30 @@ def test_a_worker_that_cannot_begin_says_why_and_ends_with_2(
     assert "The worker cannot start: " in ran.stderr
     assert says in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+class Noting(dict[str, str]):
+    """An environment that notes what it is asked for."""
+
+    def __init__(self, given: dict[str, str]) -> None:
+        super().__init__(given)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+def test_the_readme_names_every_variable_and_every_code() -> None:
+    readme = (ROOT / "worker" / "README.md").read_text("utf-8")
+    named = set(re.findall(r"`([A-Z][A-Z0-9_]+)`", readme))
+    env = Noting({"BUCKET_ENDPOINT_URL": "https://s3", "BUCKET_ACCESS_KEY_ID": "a"})
+    env["BUCKET_SECRET_ACCESS_KEY"] = "b"
+    Config.from_env(env)
+    asked = {name for name in env.asked if not name.startswith("RUNPOD_")}
+    assert len(asked) > 40
+    assert asked <= named
+    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "worker").glob("*.py"))
+    codes = set(re.findall(r"""(?:JobError\(\s*|\bcode ?= ?)"([a-z_]+)\"""", source))
+    assert len(codes) > 30
+    assert codes <= set(re.findall(r"`([a-z_]+)`", readme))

@@ -18,7 +18,8 @@ from tests.unit.worker.test_contract import ANYTHING
 from tests.unit.worker.test_download import Web, reply, web
 from tests.unit.worker.test_handler import color, photo, png
 from tests.unit.worker.test_validation import INPUTS
-from worker.config import Config
+from worker.config import Bucket, Config
+from worker.validation import bucket_of
 
 __all__ = ["web"]
 
@@ -241,3 +242,23 @@ async def test_the_loop_goes_on_while_results_are_packed(tmp_path: Path, megabyt
             wish = {"client_job_id": f"mine-{len(lags)}", "output": {"mode": "base64"}}
             lags.append(await lag(bench, bench.run(color(1), f"job-{len(lags)}", **wish)))
     assert min(lags) < 0.1, lags
+
+
+async def test_a_bucket_that_comes_with_the_job(tmp_path: Path) -> None:
+    """RunPod hands ``s3Config`` through; the worker must use it."""
+    place = {"endpointUrl": "https://s3.example.com/", "accessId": "id", "accessSecret": "very-secret-key"}
+    assert bucket_of({}) is None
+    bucket = bucket_of({"s3Config": {**place, "bucketName": "mine"}})
+    assert bucket == Bucket("https://s3.example.com", "id", "very-secret-key", "mine")
+    assert "very-secret-key" not in repr(bucket)
+    for wrong in (
+        5,
+        {**place, "accessSecret": ""},
+        {**place, "endpointUrl": "http://169.254.169.254/"},
+        {**place, "bucketName": 7},
+    ):
+        async with working("http://127.0.0.1:9", tmp_path) as bench:
+            answer = await bench.worker.handle({"id": "1", "input": {"workflow": {}}, "s3Config": wrong})
+        assert answer["code"] == "bad_input"
+        assert "s3Config" in answer["error"]
+        assert "very-secret-key" not in json.dumps(answer)

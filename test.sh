@@ -23,8 +23,10 @@ run mypy
 run lint-imports --no-cache
 # Windows are opened on a real X server that nobody looks at; elsewhere they are drawn off screen.
 shown() {
+    server=$1
+    shift
     if command -v xvfb-run >/dev/null && command -v xauth >/dev/null && have_lib libxcb-cursor.so.0; then
-        QT_QPA_PLATFORM=xcb xvfb-run --auto-servernum --server-args="-screen 0 1920x1200x24" "$@"
+        QT_QPA_PLATFORM=xcb xvfb-run --auto-servernum --server-num="$server" --server-args="-screen 0 1920x1200x24" "$@"
     else
         "$@"
     fi
@@ -32,15 +34,25 @@ shown() {
 which="not long"
 if [ "${1:-}" = --long ]; then
     which="long or not long"
-    shown uv run --frozen --no-sync python -m tests.bench
+    shown 90 uv run --frozen --no-sync python -m tests.bench
 fi
-# The window's tests beside all others: each needs one core.
-window_log=$(mktemp)
-trap 'rm -f "$window_log"' EXIT
-shown uv run --frozen --no-sync pytest tests/gui -m "$which" --durations=5 >"$window_log" 2>&1 &
+# Three parts side by side: most of the time they wait, for processes to start and for RunPod's SDK.
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+part() {
+    log=$1
+    server=$2
+    shift 2
+    # Each looks for a free server number of its own, or two would take the same.
+    shown "$server" uv run --frozen --no-sync pytest "$@" -m "$which" --durations=8 >"$logs/$log" 2>&1
+}
+part window 100 tests/gui &
 window=$!
+part ends 200 tests/e2e &
+ends=$!
 failed=0
-shown uv run --frozen --no-sync pytest --ignore=tests/gui -m "$which" --durations=10 || failed=$?
+part rest 300 --ignore=tests/gui --ignore=tests/e2e || failed=$?
 wait "$window" || failed=$?
-cat "$window_log"
+wait "$ends" || failed=$?
+cat "$logs/rest" "$logs/ends" "$logs/window"
 exit "$failed"

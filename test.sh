@@ -26,7 +26,7 @@ shown() {
     server=$1
     shift
     if command -v xvfb-run >/dev/null && command -v xauth >/dev/null && have_lib libxcb-cursor.so.0; then
-        QT_QPA_PLATFORM=xcb xvfb-run --auto-servernum --server-num="$server" --server-args="-screen 0 1920x1200x24" "$@"
+        QT_QPA_PLATFORM=xcb xvfb-run --server-num="$server" --auto-servernum --server-args="-screen 0 1920x1200x24" "$@"
     else
         "$@"
     fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -41,6 +42,8 @@ class Follower:
         self._fetcher = fetcher
         self._pauses = pauses
         self._looked_at: dict[str, float] = {}
+        #: How often in a row the endpoint did not know a job, by job and request.
+        self._unknown: Counter[tuple[str, str]] = Counter()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -49,6 +52,7 @@ class Follower:
             self._book.to_follow.clear()
             if not self._book.remote:
                 self._looked_at.clear()
+                self._unknown.clear()
                 await self._book.to_follow.wait()
             elif await self._look():
                 failures = 0
@@ -65,7 +69,7 @@ class Follower:
             client = await self._target.client()
             await client.cancel(job.remote_id or "")
         except UnknownJob:
-            await self._gone(job)
+            await self._gone(job, "cancel")
         except ComfyRunPodError as error:
             log.warning("Job %s: cancelling is tried again: %s", job.id, error)
             wanted.add(job.id)
@@ -125,6 +129,7 @@ class Follower:
         if reply is None:
             await self._gone(job)
             return
+        del self._unknown[job.id, "status"]
         seen: dict[str, Any] = {
             "remote_word": reply.status,
             "worker_id": reply.worker_id or job.worker_id,
@@ -170,7 +175,17 @@ class Follower:
             case _:
                 await end(job, State.CANCELLED, error=CANCELLED_ELSEWHERE, **seen)
 
-    async def _gone(self, job: Job) -> None:
+    async def _gone(self, job: Job, asked: str = "status") -> None:
+        """The endpoint says that it does not know the job: once may be a mistake, and the job be running."""
+        self._unknown[job.id, asked] += 1
+        if self._unknown[job.id, asked] < self._pauses.unknown_looks:
+            if job.state is State.CANCELLING:
+                self._book.cancel_wanted.add(job.id)
+            if job.lost_contact_since is None:
+                note = "The endpoint does not know the job; it is asked again"
+                await self._book.change(job, lost_contact_since=time.time(), note=note)
+            return
+        del self._unknown[job.id, asked]
         if job.state is State.CANCELLING:
             await self._book.end(job, State.CANCELLED, note="The endpoint no longer knows the job")
         elif job.state is not State.DOWNLOADING or not self._fetcher.take_from_volume(job):

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """All in seconds.
+    """All but the one in seconds.
 
     Attributes:
         after_failure_s: the pause after the first, second … failure in a row; the last one goes on.
         settle_s: a request that died with its sender may still arrive; only after this long is "not there"
             believed.
         look_again_s: between looks for a worker's note.
+        unknown_looks: how many answers in a row must say that there is no such job (a number).
         rare_s: between looks at a job that is far down the queue.
         submission_grace_s: how long closing waits for the answer to a request that is under way.
     """
@@ -21,6 +22,7 @@ class Pauses:
     after_failure_s: tuple[float, ...] = (0.5, 1, 2, 5, 10, 30)
     settle_s: float = 2.0
     look_again_s: float = 0.25
+    unknown_looks: int = 5
     rare_s: float = 5.0
     submission_grace_s: float = 10.0
 

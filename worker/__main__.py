@@ -9,13 +9,16 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import fitness, inputs, logs, upkeep
+from . import logs
 from .config import Config
-from .handler import Worker
 from .once import read_job, run_once
 from .process import end_own_group, hold_lifeline
 from .supervisor import OwnComfy
+
+if TYPE_CHECKING:
+    from .handler import Worker
 
 log = logging.getLogger("worker")
 
@@ -51,6 +54,9 @@ def main() -> int:
         sys.stderr.write(f"The worker cannot start: {error}\n")
         return 2
     try:
+        # Imported only now, with all that it needs: ComfyUI is starting meanwhile.
+        from .handler import Worker
+
         _clean_up(config)
         worker = Worker(config, own)
         if job is not None:
@@ -84,6 +90,8 @@ def _are_for_sdk(words: list[str]) -> bool:
 
 def _clean_up(config: Config) -> None:
     """What an earlier worker left."""
+    from . import inputs, upkeep
+
     if config.volume is not None:
         # Aside: a full network volume takes long to look through, and no job needs to wait for that.
         work = (config.volume, config.result_retention_s)
@@ -94,8 +102,10 @@ def _clean_up(config: Config) -> None:
 
 
 def _serve(worker: Worker, config: Config, own: OwnComfy | None, finish_logs: Callable[[], None]) -> None:
-    # Imported only now: it takes a third of a second, in which ComfyUI is already starting.
+    # It takes a third of a second and more.
     import runpod
+
+    from . import fitness
 
     if own is not None and config.supervision.fitness:
 

@@ -66,6 +66,9 @@ class Engine:
         #: Set while no cancelled job is being taken out of ComfyUI and its inputs away.
         self.tidy = threading.Event()
         self.tidy.set()
+        #: The prompts that this process of our own ComfyUI was given by us, and the number of that process.
+        self._given: set[str] = set()
+        self._given_to = 0
 
     @property
     def client(self) -> ComfyClient | None:
@@ -98,6 +101,9 @@ class Engine:
             ComfyUnavailable: when it does not in the time there is, or cannot be started.
         """
         client, own = self.connection(), self._own
+        if client.connected and client.stats:
+            # It would have broken off; what is stuck is found by the watcher, or by the next question.
+            return client
         await asyncio.to_thread(upkeep.remove_undelivered, self._config)
         if own is None:
             await client.wait_ready(self._config.answer_timeout_s)
@@ -126,7 +132,9 @@ class Engine:
         ended = False
         warnings: list[str] = []
         try:
-            found = await already_there(client, prompt_id, workflow)
+            found = not self._is_new(prompt_id, generation) and await already_there(
+                client, prompt_id, workflow
+            )
             if not found:
                 submit = client.submit(workflow, prompt_id, wish.extra_data)
                 # To the end: a prompt that arrives after it was withdrawn would run for nobody.
@@ -184,11 +192,23 @@ class Engine:
             return
         if error is None:
             self._own.succeeded()
-        await asyncio.to_thread(self._own.renew_if_poisoned, str(error.details) if error is not None else "")
+        said = str(error.details) if error is not None else ""
+        if self._own.is_poisoned(said):
+            await asyncio.to_thread(self._own.renew_if_poisoned, said)
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.close()
+
+    def _is_new(self, prompt_id: str, generation: int) -> bool:
+        """Whether our own ComfyUI cannot know the prompt: it has only what we gave this process of it."""
+        if self._own is None:
+            return False
+        if generation != self._given_to:
+            self._given, self._given_to = set(), generation
+        new = prompt_id not in self._given
+        self._given.add(prompt_id)
+        return new
 
     def _patience(self, timeout_s: float) -> Patience:
         watch = self._config.supervision

@@ -49,6 +49,13 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 4
 
 
+class Answer(dict[str, Any]):
+    """An answer that shows little of itself: the SDK makes a text of each one for its log, wanted or not."""
+
+    def __repr__(self) -> str:
+        return f"<answer: {', '.join(self)}>"
+
+
 class Worker:
     """Holds what lasts from job to job: the connection to ComfyUI and, in *own* mode, its process.
 
@@ -77,7 +84,8 @@ class Worker:
         try:
             config = dataclasses.replace(self._config, bucket=bucket_of(job) or self._config.bucket)
             secrets = config.secrets
-            source = await asyncio.to_thread(loaded, job.get("input"))
+            given = job.get("input")
+            source = await asyncio.to_thread(loaded, given) if isinstance(given, str) else loaded(given)
             if "command" in source:
                 return await self._command(job_id, source, config)
             request = await asyncio.to_thread(parse_request, source)
@@ -101,8 +109,10 @@ class Worker:
             engine = self._engine
             answer = await failure(problem, engine.client, engine.log_tail(), self._config, secrets)
         await self._engine.after(problem)
-        # The platform takes this word out of the answer, and starts a new worker in our place.
-        return {**answer, "refresh_worker": True} if self._engine.wants_recycling else answer
+        if self._engine.wants_recycling:
+            # The platform takes this word out of the answer, and starts a new worker in our place.
+            answer = {**answer, "refresh_worker": True}
+        return Answer(answer)
 
     async def close(self) -> None:
         await self._knowledge.close()
@@ -153,8 +163,7 @@ class Worker:
     async def _run(self, job_id: str, request: Request, delivery: Delivery) -> dict[str, Any]:
         began = time.monotonic()
         delivered, self._delivered = self._delivered, []
-        await asyncio.to_thread(upkeep.remove_old, delivered)
-        await asyncio.to_thread(limits.check_room, self._config)
+        await asyncio.to_thread(self._make_room, delivered)
         client = await self._engine.ready()
         self._knowledge.meets(client, self._engine.generation)
         ready = time.monotonic()
@@ -167,7 +176,6 @@ class Worker:
                 known = await telling
             finally:
                 telling.cancel()
-        await asyncio.to_thread(limits.check_outputs, collected.files, self._config.limits)
         executed = time.monotonic()
         timings = {"ready_s": round(ready - began, 3), "execute_s": round(executed - ready, 3)}
         origin = {**provenance_of(self._engine.stats), **known}
@@ -181,6 +189,18 @@ class Worker:
             self._delivered = collected.on_disk()
         return answer
 
+    def _make_room(self, delivered: list[Path]) -> None:
+        """Blocks: one hop into a thread costs more than what is done there."""
+        upkeep.remove_old(delivered)
+        limits.check_room(self._config)
+
+    def _missing(self, collected: outputs.Collected) -> list[outputs.OutputFile]:
+        """What ComfyUI names and is not there; of what is there, the sizes are checked. Blocks."""
+        missing = collected.missing()
+        if not missing:
+            limits.check_outputs(collected.files, self._config.limits)
+        return missing
+
     def _take_back(self, collected: outputs.Collected, delivery: Delivery) -> None:
         """A cancelled job leaves no result anywhere. Blocks."""
         delivery.take_back()
@@ -190,6 +210,9 @@ class Worker:
     @asynccontextmanager
     async def _staged(self, request: Request, job_id: str) -> AsyncGenerator[dict[str, Any], None]:
         """The workflow with its inputs in place, which are taken away afterwards whatever happens."""
+        if not request.files:
+            yield request.workflow
+            return
         config = self._config
         sources = Sources(config.volume, self._downloader)
         work = asyncio.ensure_future(
@@ -258,7 +281,7 @@ class Worker:
                         self._delivered = files
                 raise error from None
             collected = outputs.collect(entry, workflow, config.output_dir, previews)
-            missing = await asyncio.to_thread(collected.missing)
+            missing = await asyncio.to_thread(self._missing, collected)
             if not missing:
                 return collected, retold + ran.warnings
             if not ran.found and not cached_nodes(entry) & {file.node_id for file in missing}:

@@ -201,9 +201,12 @@ def _names(node: object) -> tuple[str, str]:
 
 async def _ask(client: ComfyClient, prompt_id: str, state: _Follow, limit_s: float) -> dict[str, Any] | None:
     """Ask over HTTP, after a quiet time or the end mark: the history entry if the prompt has ended."""
-    state.ended = False
+    ended, state.ended = state.ended, False
     try:
         async with asyncio.timeout(limit_s):
+            # The end mark comes when the history is written.
+            if ended and (entry := await client.history(prompt_id)) is not None:
+                return entry
             # In this order: a prompt that ends between the two questions is found by the second.
             place = await client.where(prompt_id)
             entry = await client.history(prompt_id) if place is None else None

@@ -6,9 +6,10 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .handler import Worker
+if TYPE_CHECKING:
+    from .handler import Worker
 
 _ID = "local_test"
 

@@ -110,6 +110,10 @@ class OwnComfy:
         """A job succeeded: what went wrong before is past."""
         self._unlucky = 0
 
+    def is_poisoned(self, said: str = "") -> bool:
+        """Whether it, or the failure of a job, has told of a lost GPU."""
+        return self._poisoned is not None or poisons(said)
+
     def renew_if_poisoned(self, said: str = "") -> bool:
         """Start it anew when it, or the failure of a job, has told of a lost GPU. Blocks until it is gone."""
         told = said if poisons(said) else self._poisoned

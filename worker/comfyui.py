@@ -166,6 +166,15 @@ class ComfyClient:
         self.stats = stats
         return stats
 
+    async def is_answering(self, timeout_s: float = 2.0) -> bool:
+        """Whether it answers the cheapest question there is."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._get("/prompt")
+        except (ComfyUnavailable, TimeoutError):
+            return False
+        return True
+
     async def wait_ready(
         self, timeout_s: float, hopeless: Callable[[], ComfyUnavailable | None] = lambda: None
     ) -> None:

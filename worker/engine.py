@@ -101,8 +101,7 @@ class Engine:
             ComfyUnavailable: when it does not in the time there is, or cannot be started.
         """
         client, own = self.connection(), self._own
-        if client.connected and client.stats:
-            # It would have broken off; what is stuck is found by the watcher, or by the next question.
+        if client.connected and client.stats and await client.is_answering():
             return client
         await asyncio.to_thread(upkeep.remove_undelivered, self._config)
         if own is None:

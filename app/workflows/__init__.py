@@ -1,7 +1,17 @@
 """Reading workflow files and changing single values in them. Knows nothing of targets and jobs."""
 
+from .convert import NodeCatalogue
 from .edit import set_values
 from .inputs import inputs_from
-from .read import Workflow, read_workflow
+from .read import Found, MissingNodes, Workflow, look_into, read_workflow
 
-__all__ = ["Workflow", "inputs_from", "read_workflow", "set_values"]
+__all__ = [
+    "Found",
+    "MissingNodes",
+    "NodeCatalogue",
+    "Workflow",
+    "inputs_from",
+    "look_into",
+    "read_workflow",
+    "set_values",
+]

@@ -1,31 +1,121 @@
-"""From a file to an API-format workflow. File contents are untrusted."""
+"""From a file to a workflow, in both its forms. File contents are untrusted."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .pictures import embedded, is_picture
-from .refusal import ACCEPTED, NotAWorkflow
+from . import not_workflows
+from .convert import CannotConvert, Converted, NodeCatalogue, Note, convert
+from .convert.texts import Choose
+from .embedded import Embedded, Kind, kind_of
+from .embedded import look_into as look_into_texts
+from .refusal import NotAWorkflow
 
 _MAX_FILE = 64 * 1024 * 1024
 #: More than any workflow has. Whatever walks through one (copying, writing) has a limit not far above.
 _MAX_DEPTH = 100
+_HEAD = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """``prompt`` is the API format; ``ui`` the browser's form of it when the file had that too."""
+    """``prompt`` is the API format; ``ui`` the browser's form of it when the file had that too.
+
+    ``warnings`` are of the conversion, when ``prompt`` was made from ``ui``.
+    """
 
     name: str
     prompt: dict[str, dict[str, Any]]
     ui: dict[str, Any] | None = None
+    warnings: tuple[Note, ...] = ()
 
 
-def read_workflow(path: Path) -> Workflow:
-    """Read an API-format ``.json``, or a PNG or WebP with an embedded prompt. Blocks.
+class MissingNodes(NotAWorkflow):
+    """A workflow in the browser's form with nodes that this ComfyUI does not know: ``types``, each once."""
+
+    def __init__(self, name: str, notes: tuple[Note, ...]) -> None:
+        self.notes = notes
+        self.types = tuple(dict.fromkeys(note.node_type for note in notes))
+        shown = ", ".join(self.types[:5]) + (
+            f" and {len(self.types) - 5} more" if len(self.types) > 5 else ""
+        )
+        super().__init__(
+            f"{name} needs other nodes",
+            f"This ComfyUI does not have: {shown}.",
+            f"{name} cannot be converted: this ComfyUI does not have {shown}.",
+            hint="Install the custom nodes that bring them, or use 'Export (API)' where they are installed.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a file holds: the API form, the browser's form, or both; never none.
+
+    ``source`` is the kind of file: ``json``, ``png``, ``webp``, ``jpeg``, ``mp4`` and so on.
+    """
+
+    name: str
+    prompt: dict[str, dict[str, Any]] | None
+    ui: dict[str, Any] | None
+    source: str
+    file_name: str
+
+    @property
+    def is_ui_only(self) -> bool:
+        """Whether it must be converted before it can run."""
+        return self.prompt is None
+
+    def converted(
+        self, catalogue: NodeCatalogue, *, now: datetime | None = None, choose: Choose | None = None
+    ) -> Workflow:
+        """The workflow that runs: the file's own API form if it has one, else one made of the browser's.
+
+        Takes some ten milliseconds.
+
+        Raises:
+            MissingNodes: for nodes that the catalogue does not have.
+            NotAWorkflow: when it cannot be converted, or nothing in it would run.
+        """
+        if self.prompt is not None:
+            return Workflow(self.name, self.prompt, self.ui)
+        made = self._made(catalogue, now, choose)
+        if made.missing:
+            raise MissingNodes(self.file_name, made.missing)
+        if not made.prompt:
+            raise not_workflows.nothing_runs(self.file_name)
+        return Workflow(self.name, made.prompt, self.ui, made.warnings)
+
+    def _made(self, catalogue: NodeCatalogue, now: datetime | None, choose: Choose | None) -> Converted:
+        try:
+            return convert(self.ui or {}, catalogue, now=now, choose=choose)
+        except CannotConvert as error:
+            raise error.named(self.file_name) from error
+
+
+def read_workflow(path: Path, catalogue: NodeCatalogue | None = None) -> Workflow:
+    """Read a workflow that can run. Blocks.
+
+    A file that has the browser's form only is converted with ``catalogue``, and refused without one.
+
+    Raises:
+        NotAWorkflow: saying what was found and what is accepted.
+    """
+    found = look_into(path)
+    if catalogue is not None:
+        return found.converted(catalogue)
+    if found.prompt is None:
+        raise not_workflows.browsers_form(path.name)
+    return Workflow(found.name, found.prompt, found.ui)
+
+
+def look_into(path: Path) -> Found:
+    """Read what a file holds: JSON in either form, or a picture, video, sound or tensor file with either.
+
+    Blocks, for a second at most: all sizes are bounded.
 
     Raises:
         NotAWorkflow: saying what was found and what is accepted.
@@ -33,64 +123,89 @@ def read_workflow(path: Path) -> Workflow:
     name = path.name
     try:
         if not path.is_file():
-            found = "a folder" if path.is_dir() else "not there"
-            raise NotAWorkflow(f"{name} is {found}", ACCEPTED, f"{path} is {found}.")
-        if path.stat().st_size > _MAX_FILE:
-            text = f"{name} is larger than 64 MB, too large for a workflow."
-            raise NotAWorkflow(f"{name} is too large", "No workflow is larger than 64 MB.", text)
+            raise not_workflows.no_file(path)
+        with path.open("rb") as file:
+            head, size = file.read(_HEAD), file.seek(0, 2)
+        kind = kind_of(head, size)
+        if kind is not None:
+            return _from_texts(path, kind, look_into_texts(path, kind))
+        if size > _MAX_FILE:
+            raise not_workflows.too_large(name)
         content = path.read_bytes()
     except OSError as error:
-        text = f"{path} cannot be read: {error.strerror}."
-        raise NotAWorkflow(f"{name} cannot be read", f"{error.strerror}.", text) from error
-    return _from_picture(path) if is_picture(content) else _from_json(path, content)
+        raise not_workflows.unreadable(path, error) from error
+    return _from_json(path, content)
 
 
-def _from_json(path: Path, content: bytes) -> Workflow:
+def _from_json(path: Path, content: bytes) -> Found:
+    name = path.name
     if not content.strip():
-        raise NotAWorkflow(
-            f"{path.name} is empty", "There is nothing in it.", f"{path.name} is no workflow: it is empty."
-        )
-    raw = _json(content.decode("utf-8-sig", "replace"), path.name)
-    _check_depth(raw, path.name)
+        raise not_workflows.empty(name)
+    text = content.decode("utf-8-sig", "replace")
+    known = not_workflows.recognised(name, text)
+    if known is not None:
+        raise known
+    raw = _json(text, name)
+    _check_depth(raw, name)
+    ui = _ui_beside(raw)
     if isinstance(raw, dict) and isinstance(raw.get("prompt"), dict) and "class_type" not in raw:
         raw = raw["prompt"]
-    return Workflow(path.stem, _checked(raw, path.name))
+    if _is_ui(raw):
+        return Found(path.stem, None, raw, "json", name)
+    return Found(path.stem, _checked(raw, name), ui, "json", name)
 
 
-def _from_picture(path: Path) -> Workflow:
-    name, texts = path.name, embedded(path)
-    if "prompt" not in texts:
-        raise NotAWorkflow(
-            f"No workflow in {name}",
-            "ComfyUI pictures carry one. This picture has none.",
-            f"{name} is a picture without an embedded workflow.",
-        )
-    raw = _json(texts["prompt"], name)
-    ui = _json(texts["workflow"], name) if "workflow" in texts else None
-    _check_depth([raw, ui], name)
-    prompt = _checked(raw, name)
-    return Workflow(path.stem, prompt, ui if isinstance(ui, dict) else None)
+def _ui_beside(raw: Any) -> dict[str, Any] | None:
+    """The browser's form that is posted along with a prompt."""
+    for key in ("extra_data", "extra_pnginfo", "workflow"):
+        raw = raw.get(key) if isinstance(raw, dict) else None
+    return raw if _is_ui(raw) else None
+
+
+def _from_texts(path: Path, kind: Kind, embedded: Embedded) -> Found:
+    name, texts = path.name, embedded.texts
+    ui = _ui_of(texts["workflow"]) if "workflow" in texts else None
+    if "prompt" in texts:
+        try:
+            raw = _json(texts["prompt"], name)
+            _check_depth(raw, name)
+            return Found(path.stem, _checked(raw, name), ui, kind.name, name)
+        except NotAWorkflow:
+            if not _is_ui(ui):
+                raise
+    if ui is not None and _is_ui(ui):
+        return Found(path.stem, None, ui, kind.name, name)
+    if embedded.is_damaged:
+        raise not_workflows.damaged(name, kind.noun)
+    if "parameters" in texts:
+        raise not_workflows.settings_only(name, kind.noun)
+    raise not_workflows.nothing_embedded(name, kind.noun)
+
+
+def _ui_of(text: str) -> dict[str, Any] | None:
+    try:
+        raw = _json(text, "")
+        _check_depth(raw, "")
+    except NotAWorkflow:
+        return None
+    return raw if isinstance(raw, dict) else None
+
+
+def _is_ui(raw: Any) -> bool:
+    return isinstance(raw, dict) and isinstance(raw.get("nodes"), list)
 
 
 def _json(text: str, name: str) -> Any:
+    """JSON; the NaN that old versions wrote is null, since nothing else would take it."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=lambda _: None)
     except RecursionError as error:
-        raise _too_deep(name) from error
+        raise not_workflows.too_deep(name) from error
     except ValueError as error:
         why = str(error)
         if isinstance(error, json.JSONDecodeError):
             why = f"line {error.lineno}, column {error.colno}: {error.msg}"
-        raise NotAWorkflow(
-            f"{name} is not a workflow",
-            f"It is not JSON ({why}).",
-            f"{name} is no workflow: it is not JSON ({why}).",
-        ) from error
-
-
-def _too_deep(name: str) -> NotAWorkflow:
-    text = f"{name} is nested too deeply for a workflow."
-    return NotAWorkflow(f"{name} is not a workflow", "It is nested too deeply for one.", text)
+        raise not_workflows.no_json(name, why) from error
 
 
 def _check_depth(raw: Any, name: str) -> None:
@@ -104,31 +219,17 @@ def _check_depth(raw: Any, name: str) -> None:
         ]
         if not level:
             return
-    raise _too_deep(name)
+    raise not_workflows.too_deep(name)
 
 
 def _checked(raw: Any, name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(raw, dict) or not raw:
-        raise NotAWorkflow(
-            f"{name} is not a workflow", "It is JSON, but no workflow.", f"{name} is JSON, but no workflow."
-        )
-    if isinstance(raw.get("nodes"), list):
-        hint = "In ComfyUI, choose 'Export (API)' and use that file."
-        raise NotAWorkflow(
-            f"{name} is in the browser's format",
-            f"That cannot be run yet. {hint}",
-            f"{name} is in the browser's format, which cannot be run yet.",
-            hint=hint,
-        )
+        raise not_workflows.other_json(name)
+    if _is_ui(raw):
+        raise not_workflows.browsers_form(name)
     for node_id, node in raw.items():
         if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
-            raise _bad_node(name, f"{node_id!r} is no node with a 'class_type'.")
+            raise not_workflows.bad_node(name, f"{node_id!r} is no node with a 'class_type'.")
         if not isinstance(node.setdefault("inputs", {}), dict):
-            raise _bad_node(name, f"the inputs of node {node_id!r} are no object.")
+            raise not_workflows.bad_node(name, f"the inputs of node {node_id!r} are no object.")
     return raw
-
-
-def _bad_node(name: str, why: str) -> NotAWorkflow:
-    return NotAWorkflow(
-        f"{name} is not a workflow", f"{why[0].upper()}{why[1:]}", f"{name} is no workflow: {why}"
-    )

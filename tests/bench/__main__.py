@@ -33,6 +33,7 @@ from app.jobs.model import JobSpec
 from app.services import LOCAL, Services
 from app.settings import Settings
 from tests.bench import window
+from tests.bench.worker.__main__ import report as report_worker
 from tests.engines import ENGINES, Engine, started
 
 _ECHO = """
@@ -211,3 +212,4 @@ async def main(count: int) -> None:
 if __name__ == "__main__":
     asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))
     window.report()
+    report_worker()

@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 #: Runs of one workflow: from the cache, from the cache that was not forgotten in time, in earnest, and once
 #: more when ComfyUI was lost.
 _ATTEMPTS = 4
+#: How long a result waits for what is told of the models beside it, in seconds.
+_TELLING_S = 2.0
 
 
 class Answer(dict[str, Any]):
@@ -173,7 +175,7 @@ class Worker:
             telling = asyncio.create_task(self._knowledge.told(client, request.workflow), name="models")
             try:
                 collected, warnings = await self._execute(job_id, workflow, request, poster, delivery)
-                known = await telling
+                known = await _by_now(telling)
             finally:
                 telling.cancel()
         executed = time.monotonic()
@@ -313,3 +315,15 @@ class Worker:
             worker_id=config.worker_id,
             job_id=job_id,
         )
+
+
+async def _by_now(telling: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
+    """What a task has to tell, if it can very soon: a result must not be lost for what is told beside it."""
+    await asyncio.wait({telling}, timeout=_TELLING_S)
+    if not telling.done():
+        return {}
+    error = telling.exception()
+    if error is not None:
+        log.error("The models could not be told.", exc_info=error)
+        return {}
+    return telling.result()

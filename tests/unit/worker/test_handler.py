@@ -23,6 +23,7 @@ from worker import handler as module
 from worker.contract import files_of, taken_marker
 from worker.delivery import Delivery
 from worker.errors import ComfyUnavailable
+from worker.knowledge import Knowledge
 
 
 def color(value: int, prefix: str = "x") -> dict[str, Any]:
@@ -578,3 +579,20 @@ async def test_a_comfyui_that_died_at_the_end_costs_no_result(tmp_path: Path) ->
     fake.on_prompt = answers
     async with faked(fake) as url, working(url, tmp_path) as bench:
         assert (await bench.run(color(1)))["status"] == "success_no_images"
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_what_is_told_beside_a_result_cannot_cost_it(
+    own: Bench, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async def told(*_: Any) -> dict[str, Any]:
+        if how == "fails":
+            raise RuntimeError("a mistake of ours")
+        await asyncio.sleep(3600)
+        return {}
+
+    monkeypatch.setattr(Knowledge, "told", told)
+    monkeypatch.setattr(module, "_TELLING_S", 0.05)
+    answer = await own.run(color(8))
+    assert answer["status"] == "success"
+    assert "models" not in answer["provenance"]

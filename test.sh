@@ -36,7 +36,7 @@ if [ "${1:-}" = --long ]; then
     which="long or not long"
     shown 90 uv run --frozen --no-sync python -m tests.bench
 fi
-# Three parts side by side: most of the time they wait, for processes to start and for RunPod's SDK.
+# Three lanes side by side: most of the time they wait, for processes to start and for RunPod's SDK.
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 part() {
@@ -46,13 +46,27 @@ part() {
     # Each looks for a free server number of its own, or two would take the same.
     shown "$server" uv run --frozen --no-sync pytest "$@" -m "$which" --durations=8 >"$logs/$log" 2>&1
 }
-part window 100 tests/gui &
-window=$!
-part ends 200 tests/e2e &
-ends=$!
+worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carriers.py"
+lines="tests/e2e/test_bad_lines.py"
+both() {
+    failed=0
+    part window 100 tests/gui || failed=$?
+    # shellcheck disable=SC2086 # a list of files
+    part worker 150 $worker || failed=$?
+    return "$failed"
+}
+program() {
+    # shellcheck disable=SC2046,SC2086 # a list of options
+    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines)
+}
+both &
+both=$!
+program &
+program=$!
 failed=0
 part rest 300 --ignore=tests/gui --ignore=tests/e2e || failed=$?
-wait "$window" || failed=$?
-wait "$ends" || failed=$?
-cat "$logs/rest" "$logs/ends" "$logs/window"
+part lines 350 "$lines" || failed=$?
+wait "$both" || failed=$?
+wait "$program" || failed=$?
+for log in rest lines program worker window; do cat "$logs/$log"; done
 exit "$failed"

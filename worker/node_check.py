@@ -191,13 +191,12 @@ def _value(
             text = f"{at}: {shown(value)} is no number."
             yield replace(about, kind="bad_value", text=text)
             return
-        for limit, beyond, word in (
-            (spec.low, spec.low is not None and number < spec.low, "smallest"),
-            (spec.high, spec.high is not None and number > spec.high, "largest"),
-        ):
-            if beyond:
-                text = f"{at}: the {word} value is {limit}, not {shown(value)}."
-                yield replace(about, kind="bad_value", text=text, certain=node.core)
+        if spec.low is not None and number < spec.low:
+            text = f"{at}: the smallest value is {spec.low}, not {shown(value)}."
+            yield replace(about, kind="too_small", text=text, certain=node.core)
+        if spec.high is not None and number > spec.high:
+            text = f"{at}: the largest value is {spec.high}, not {shown(value)}."
+            yield replace(about, kind="too_large", text=text, certain=node.core)
     elif spec.type == COMBO:
         yield from _choice(about, value, spec, node, around, at)
 

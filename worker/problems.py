@@ -16,6 +16,8 @@ ProblemKind = Literal[
     "missing_input_file",
     "bad_option",
     "bad_value",
+    "too_small",
+    "too_large",
     "missing_input",
     "bad_link",
     "cycle",
@@ -28,6 +30,8 @@ _COMFYUI_WORDS = {
     "bad_option": ("value_not_in_list", "Value not in list"),
     "missing_input_file": ("custom_validation_failed", "Custom validation failed for node"),
     "bad_value": ("invalid_input_type", "Failed to convert an input value"),
+    "too_small": ("value_smaller_than_min", "Value smaller than min"),
+    "too_large": ("value_bigger_than_max", "Value bigger than max"),
     "missing_input": ("required_input_missing", "Required input is missing"),
     "bad_link": ("bad_linked_input", "Bad linked input"),
     "cycle": ("dependency_cycle", "Dependency cycle"),
@@ -120,7 +124,7 @@ def hint_of(problem: Problem) -> str:
             hint = "Send the file with the job, or name one that is there."
         case "bad_option":
             hint = "Choose a value that this ComfyUI offers."
-        case "bad_value":
+        case "bad_value" | "too_small" | "too_large":
             hint = "Correct the value."
         case "missing_input":
             hint = "Connect or fill the input."

@@ -64,7 +64,7 @@ def test_a_refused_workflow_says_why(cli: Cli, tmp_path: Path) -> None:
     assert ran.returncode == 1
     error = json.loads(ran.stdout)["error"]
     assert error["code"] == "validation_failed"
-    assert "node 1 (EmptyImage)" in error["summary"]
+    assert "Node 1 (EmptyImage)" in error["summary"]
     assert (
         error["details"]["diagnostic_info"]["node_errors"]["1"]["errors"][0]["type"]
         == "value_smaller_than_min"

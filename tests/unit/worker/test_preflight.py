@@ -146,7 +146,7 @@ def test_of_custom_nodes_a_choice_is_only_suspected() -> None:
     assert kinds == {
         "style": ("bad_option", False),
         "gguf": ("missing_model", False),
-        "size": ("bad_value", False),
+        "size": ("too_large", False),
     }
     assert (
         problems({"1": node("Custom", video="none.mp4", style="z"), "2": save()}, info(), Folders(Path("/x")))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
-COMMANDS = ("run", "jobs", "endpoint")
+COMMANDS = ("run", "jobs", "endpoint", "key")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_jobs(commands)
     _add_endpoint(commands)
+    _add_key(commands)
     return parser
 
 
@@ -76,7 +77,9 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    endpoint = commands.add_parser("endpoint", help="serve the local endpoint, or ask an endpoint's health")
+    endpoint = commands.add_parser(
+        "endpoint", help="the account's endpoints, an endpoint's health, the local one"
+    )
     actions = endpoint.add_subparsers(dest="action", metavar="ACTION", required=True)
     serve = actions.add_parser("serve", help="serve RunPod's job API on loopback until Ctrl+C")
     serve.add_argument("--target", choices=("demo", "local"), default="demo")
@@ -84,8 +87,28 @@ def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     serve.add_argument("--port", type=int, default=0, help="0: any free one")
     health = actions.add_parser("health", help="jobs and workers of an endpoint")
     health.add_argument("--target", help="demo, local, or the id of a RunPod endpoint")
-    for action in (serve, health):
+    listed = actions.add_parser("list", help="the endpoints of your RunPod account, with prices")
+    for action in (serve, health, listed):
         action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_key(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    key = commands.add_parser("key", help="keep RunPod's keys in the system's keyring, and test them")
+    actions = key.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("set", "ask for a key, or read it from stdin, and keep it"),
+        ("forget", "remove a key from the keyring"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument(
+            "which",
+            nargs="?",
+            choices=("api", "s3-access", "s3-secret"),
+            default="api",
+            metavar="KEY",
+            help="api (the default), or s3-access and s3-secret: the volume's S3 key",
+        )
+    actions.add_parser("test", help="ask RunPod whether it accepts the API key")
 
 
 def _window_parser() -> argparse.ArgumentParser:

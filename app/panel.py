@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ from .ui.theme.tokens import FOLD_BELOW_W
 from .ui.welcome.page import WelcomePage
 from .ui.widgets.floating import Question
 from .ui.widgets.motion import Motion
+from .vault import NAMES, with_keys
 
 if TYPE_CHECKING:
     from .comfyui.house import House
@@ -122,6 +124,8 @@ class Panel:
                 return
             self.scope.start(self.desk.run(), "desk")
             self.scope.start(self.health.run(), "health")
+            if _misses_keys(self.settings):
+                self.scope.start(self._take_keys(), "keys")
             self.scope.start(self._keep_looking(), "look")
             if files:
                 self.actions.run_files(files)
@@ -271,7 +275,8 @@ class Panel:
             BadInput: when a value cannot be used; nothing is changed then.
         """
         await asyncio.to_thread(save_settings, self.settings.config_file, values)
-        old, self.settings = self.settings, await asyncio.to_thread(Settings.load)
+        loaded = await asyncio.to_thread(Settings.load)
+        old, self.settings = self.settings, _keeping_keys(loaded, self.settings)
         self.desk.use(self.settings)
         self.health.use(self.settings)
         if any(getattr(old, name) != getattr(self.settings, name) for name in OF_COMFYUI):
@@ -283,6 +288,15 @@ class Panel:
         )
         self._show_places()
         await self._look()
+
+    async def _take_keys(self) -> None:
+        """Put the keys in force that only the keyring has. A locked one asks its user first, for a while."""
+        found = await asyncio.to_thread(with_keys, self.settings)
+        # Other settings may have changed meanwhile.
+        self.settings = _keeping_keys(self.settings, found)
+        self.desk.use(self.settings)
+        self.health.use(self.settings)
+        self._show_places()
 
     def _start_change(self, values: dict[str, Any]) -> None:
         self.scope.start(self._change(values), "change")
@@ -451,3 +465,18 @@ def farewell(outlook: Outlook) -> tuple[str, str]:
 
 def _jobs(count: int) -> str:
     return "1 job" if count == 1 else f"{count} jobs"
+
+
+def _misses_keys(settings: Settings) -> bool:
+    """Whether the keyring must be asked: an endpoint is set, and a key for it or its volume is not."""
+    if not settings.runpod_endpoint_id:
+        return False
+    return not settings.runpod_api_key or bool(
+        settings.runpod_volume_id and not settings.runpod_s3_access_key
+    )
+
+
+def _keeping_keys(settings: Settings, other: Settings) -> Settings:
+    """These settings, with the other ones' keys where these have none: no file holds keys."""
+    keys = {name: getattr(other, name) for name in NAMES if not getattr(settings, name)}
+    return replace(settings, **keys)

@@ -29,6 +29,7 @@ from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import DEMO, LOCAL, Target
 from .settings import OF_COMFYUI, Settings
+from .vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
 
 log = logging.getLogger(__name__)
 
@@ -193,12 +194,14 @@ class RunPodTarget:
 
     async def client(self) -> JobClient:
         if self._client is None:
-            if not self._settings.runpod_api_key:
+            settings = self._settings
+            if not settings.runpod_api_key:
+                settings = await asyncio.to_thread(with_keys, settings, API_KEY)
+            if not settings.runpod_api_key:
                 raise NeedsSetup(
                     f"No RunPod API key is set, so the endpoint {self.name} cannot be asked.",
-                    hint="Set RUNPOD_API_KEY.",
+                    hint="Set RUNPOD_API_KEY, or keep the key with `comfy-runpod key set`.",
                 )
-            settings = self._settings
             self._client = JobClient(settings.runpod_base_url, self.name, settings.runpod_api_key.reveal())
         return self._client
 
@@ -263,6 +266,9 @@ class Services:
     async def start(
         cls, settings: Settings, *, on_window: Callable[[list[Path]], None] | None = None
     ) -> Self:
+        if settings.runpod_volume_id and not settings.runpod_s3_access_key:
+            # Only then the keyring is asked for them: it takes a while.
+            settings = await asyncio.to_thread(with_keys, settings, S3_ACCESS_KEY, S3_SECRET_KEY)
         services = cls(settings, on_window=on_window)
         await services.store.open()
         try:

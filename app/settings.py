@@ -21,6 +21,7 @@ APP_NAME = "comfy-runpod"
 #: The settings that say which ComfyUI is meant.
 OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
 RUNPOD_JOB_API = "https://api.runpod.ai/v2"
+RUNPOD_MANAGEMENT_API = "https://api.runpod.io/v2"
 
 
 class Secret:
@@ -57,6 +58,7 @@ class Settings:
     execution_timeout_s: float = 300.0
     workers: int = 1
     runpod_base_url: str = RUNPOD_JOB_API
+    runpod_api_url: str = RUNPOD_MANAGEMENT_API
     runpod_endpoint_id: str | None = None
     runpod_api_key: Secret = field(default_factory=lambda: Secret(""))
     runpod_volume_id: str | None = None
@@ -135,6 +137,22 @@ def _count(value: Any) -> int:
     return value
 
 
+def entered_key(value: str) -> Secret:
+    """A key that somebody typed or pasted; logs keep it out from now on.
+
+    Raises:
+        BadInput: when it cannot be a key.
+    """
+    try:
+        secret = _key(value)
+    except ValueError:
+        raise BadInput("The key has characters that no key has.") from None
+    if not secret or any(letter.isspace() for letter in secret.reveal()):
+        raise BadInput("A key is one word without blanks.")
+    hide(secret)
+    return secret
+
+
 def _key(value: str) -> Secret:
     key = value.strip()
     if not key.isascii() or not key.isprintable():
@@ -195,6 +213,7 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "RUNPOD_API_KEY": ("runpod_api_key", _key),
     "RUNPOD_ENDPOINT_ID": ("runpod_endpoint_id", str.strip),
     "RUNPOD_ENDPOINT_BASE_URL": ("runpod_base_url", _url),
+    "RUNPOD_API_BASE_URL": ("runpod_api_url", _url),
     "RUNPOD_VOLUME_ID": ("runpod_volume_id", str.strip),
     "RUNPOD_DATACENTER": ("runpod_datacenter", _datacenter),
     "RUNPOD_S3_URL": ("runpod_s3_url", _url),
@@ -224,6 +243,11 @@ def save_settings(path: Path, changes: Mapping[str, Any]) -> None:
 def from_environment(env: Mapping[str, str] = os.environ) -> frozenset[str]:
     """The names of the settings that the environment decides."""
     return frozenset(key for name, (key, _) in _IN_ENV.items() if env.get(name, "").strip())
+
+
+def variable_of(name: str) -> str:
+    """The environment's variable for a setting."""
+    return next(variable for variable, (key, _) in _IN_ENV.items() if key == name)
 
 
 def _as_yaml(values: dict[str, Any]) -> str:
@@ -280,29 +304,48 @@ def _from_env(env: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+_hidden: set[str] = set()
+
+
+def hide(secret: Secret) -> None:
+    """Have every log of this process keep a secret out that no settings held when logging began."""
+    if secret:
+        _hidden.add(secret.reveal())
+
+
 class RedactingFilter(logging.Filter):
     """Replaces every known secret in log records by ``***``, tracebacks too; put it on the handlers."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         values = [getattr(settings, f.name) for f in fields(settings)]
-        secrets = [re.escape(v.reveal()) for v in values if isinstance(v, Secret) and v]
-        self._pattern = re.compile("|".join(secrets)) if secrets else None
+        self._own = {v.reveal() for v in values if isinstance(v, Secret) and v}
+        self._known: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
         self._formatter = logging.Formatter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if self._pattern is None:
+        pattern = self._current()
+        if pattern is None:
             return True
         try:
             message = record.getMessage()
         except (TypeError, ValueError):
             # A message that does not fit its arguments is a mistake of ours, but no reason to show them.
             message = f"{record.msg!r} {record.args!r}"
-        record.msg, record.args = self._pattern.sub("***", message), ()
+        record.msg, record.args = pattern.sub("***", message), ()
         if record.exc_info and not record.exc_text:
             record.exc_text = self._formatter.formatException(record.exc_info)
         for name in ("exc_text", "stack_info"):
             text = getattr(record, name)
             if text:
-                setattr(record, name, self._pattern.sub("***", text))
+                setattr(record, name, pattern.sub("***", text))
         return True
+
+    def _current(self) -> re.Pattern[str] | None:
+        known = self._own.union(_hidden)
+        if known != self._known:
+            # The longest first: one key may begin with another.
+            words = sorted(known, key=len, reverse=True)
+            self._known, self._pattern = frozenset(known), re.compile("|".join(map(re.escape, words)))
+        return self._pattern

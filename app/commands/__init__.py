@@ -36,6 +36,10 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
 
 def _command(name: str) -> Command:
+    if name == "key":
+        from .account import key
+
+        return key
     from . import endpoint, jobs, run
 
     commands: dict[str, Command] = {"run": run.run, "jobs": jobs.jobs, "endpoint": endpoint.endpoint}

@@ -1,4 +1,4 @@
-"""``comfy-runpod endpoint``: the local endpoint in the foreground, and any endpoint's health."""
+"""``comfy-runpod endpoint``: the local one in the foreground, any one's health, and those of the account."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ from ..settings import Settings
 async def endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "serve":
         return await _serve(arguments, settings)
+    if arguments.action == "list":
+        # Only here: it brings an HTTP library that nothing else of the panel uses.
+        from .account import list_endpoints
+
+        return await list_endpoints(arguments, settings)
     return await _health(arguments, settings)
 
 

@@ -12,6 +12,7 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from .config import Config
@@ -23,6 +24,7 @@ from .supervisor import OwnComfy
 log = logging.getLogger(__name__)
 
 _NO_GPU = ("", "none", "void")
+_DRIVER = Path("/dev/nvidiactl")
 
 
 class Unfit(Exception):
@@ -56,7 +58,9 @@ def promises_gpu(env: Mapping[str, str]) -> bool:
     """Whether the platform says that there is a GPU for us."""
     if env.get("RUNPOD_GPU_COUNT", "").isdecimal():
         return int(env["RUNPOD_GPU_COUNT"]) > 0
-    return env.get("NVIDIA_VISIBLE_DEVICES", "").strip().lower() not in _NO_GPU
+    named = env.get("NVIDIA_VISIBLE_DEVICES", "").strip().lower()
+    # CUDA's own images say "all", wherever they run: that is a promise only where there is a driver.
+    return _DRIVER.exists() if named == "all" else named not in _NO_GPU
 
 
 def has_gpu(stats: Mapping[str, Any]) -> bool:

@@ -28,19 +28,31 @@ async def check(url: str, base: Path, env: dict[str, str], **changes: Any) -> Co
         ({}, False),
         ({"RUNPOD_GPU_COUNT": "1"}, True),
         ({"RUNPOD_GPU_COUNT": "0", "NVIDIA_VISIBLE_DEVICES": "all"}, False),
-        ({"NVIDIA_VISIBLE_DEVICES": "all"}, True),
+        ({"NVIDIA_VISIBLE_DEVICES": "GPU-8a6b"}, True),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, False),
         ({"NVIDIA_VISIBLE_DEVICES": "void"}, False),
     ],
 )
 async def test_a_gpu_that_was_promised_must_be_seen(
-    tmp_path: Path, env: dict[str, str], promised: bool
+    tmp_path: Path, env: dict[str, str], promised: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fitness, "_DRIVER", tmp_path / "nvidiactl")
     async with faked(FakeComfy()) as url:
         if promised:
             with pytest.raises(fitness.Unfit, match="sees no GPU"):
                 await check(url, tmp_path, env)
         else:
             await check(url, tmp_path, env)
+
+
+def test_that_all_gpus_are_visible_is_a_promise_where_there_is_a_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA's own images say it on every machine."""
+    monkeypatch.setattr(fitness, "_DRIVER", tmp_path / "nvidiactl")
+    assert not fitness.promises_gpu({"NVIDIA_VISIBLE_DEVICES": "all"})
+    (tmp_path / "nvidiactl").touch()
+    assert fitness.promises_gpu({"NVIDIA_VISIBLE_DEVICES": "all"})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.s3 import ACCESS, SECRET, s3_server
 from tests.unit.worker.helpers import demo, make_config
 from tests.unit.worker.test_delivery import LIMITS, answer, written
 from tests.unit.worker.test_handler import color
@@ -24,35 +24,17 @@ from worker import bucket as module
 from worker.bucket import NotUploaded, upload
 from worker.config import Bucket
 from worker.delivery import Delivery
-from worker.process import ChildProcess, clean_environment
 from worker.validation import OutputMode, OutputWish
-
-ACCESS, SECRET = "access-key-of-the-test", "secret-key-of-the-test-0123456789"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of an S3 server, and the folder in which it keeps its buckets."""
-    pytest.importorskip("nanio")
     folder = tmp_path_factory.mktemp("s3")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     for name in ("results", time.strftime("%m-%y")):
         (folder / name).mkdir()
-    words = ["-m", "nanio", "serve", "--data-dir", str(folder), "--host", "127.0.0.1", "--port", str(port)]
-    keys = {"NANIO_ACCESS_KEY": ACCESS, "NANIO_SECRET_KEY": SECRET}
-    process = ChildProcess([sys.executable, *words], env=clean_environment(keys), cwd=folder)
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.running, process.tail()
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", folder
-    finally:
-        process.stop()
+    with s3_server(folder) as url:
+        yield url, folder
 
 
 @pytest.fixture

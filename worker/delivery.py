@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 
 from . import bucket
 from .config import Config
-from .contract import FILE_LISTS, OWN_FOLDER, FileEntry
+from .contract import FILE_LISTS, OWN_FOLDER, RESULTS, FileEntry
 from .errors import JobError
 from .outputs import OutputFile
 from .validation import OutputMode, OutputWish
@@ -130,7 +130,7 @@ class Delivery:
     def take_back(self) -> None:
         """Delete what was laid on the volume for this job. Blocks."""
         if self.config.volume is not None:
-            folder = self.config.volume.joinpath(OWN_FOLDER, "results", *self._folder())
+            folder = self.config.volume.joinpath(OWN_FOLDER, RESULTS, *self._folder())
             shutil.rmtree(folder, ignore_errors=True)
 
     def _ways(self, total: int) -> list[Way]:
@@ -186,7 +186,7 @@ class Delivery:
     def _onto_volume(self, file: OutputFile, number: int) -> FileEntry:
         if self.config.volume is None:
             raise FileNotFoundError(2, "no volume is mounted")
-        relative = Path(OWN_FOLDER, "results", *self._folder(), f"{number:04d}-{_short(file)}")
+        relative = Path(OWN_FOLDER, RESULTS, *self._folder(), f"{number:04d}-{_short(file)}")
         target = self.config.volume / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(target.name + ".part")

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from .contract import OWN_FOLDER, safe_name
+from .contract import INPUTS, OWN_FOLDER, RESULTS, safe_name
 from .download import checked_url
 from .errors import BadRequest
 
 _DATA_URI = re.compile(r"data:[\w.+-]*/?[\w.+-]*(?:;[\w=.+-]+)*;base64,", re.ASCII)
 _SHA256 = re.compile("[0-9a-f]{64}")
 #: Rooms in our own folder on the volume that a request may read; the others are the workers' books.
-_OPEN_ROOMS = ("inputs", "results")
+_OPEN_ROOMS = (INPUTS, RESULTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class InputFile:
 
 def stored_at(sha256: str) -> PurePosixPath:
     """Where the volume's store has the file with this hash, relative to the volume's root."""
-    return PurePosixPath(OWN_FOLDER, "inputs", sha256)
+    return PurePosixPath(OWN_FOLDER, INPUTS, sha256)
 
 
 def files_of_request(source: Mapping[str, Any]) -> tuple[InputFile, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .config import Config
-from .contract import OWN_FOLDER, taken_marker
+from .contract import INPUTS, OWN_FOLDER, RESULTS, taken_marker
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def remove_old(files: Iterable[Path]) -> None:
 def prune_volume(volume: Path, older_than_s: float, now: float | None = None) -> None:
     """Delete results, stored inputs and jobs on the volume that nobody asked for in that time."""
     limit = (time.time() if now is None else now) - older_than_s
-    for room in ("results", "inputs"):
+    for room in (RESULTS, INPUTS):
         _prune_files(volume / OWN_FOLDER / room, limit)
     prune_jobs(jobs_folder(volume), older_than_s, now)
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.worker.helpers import KEY
@@ -263,6 +263,7 @@ def test_whatever_comes_is_a_request_or_refused(raw: Any) -> None:
 
 
 @given(st.binary(max_size=200), st.text("Aa0+/=-_ \n,;:é", max_size=200))
+@example(b"", "00+=")
 def test_base64_is_what_it_says_or_refused(content: bytes, text: str) -> None:
     def decoded(data: str) -> bytes | None:
         raw = {"workflow": WORKFLOW, "files": [{"name": "a.bin", "data": data}]}
@@ -276,4 +277,8 @@ def test_base64_is_what_it_says_or_refused(content: bytes, text: str) -> None:
         assert "'a.bin'" in error.summary  # noqa: PT017 - one of two allowed outcomes
         return
     assert found is not None
-    assert base64.b64encode(found).decode() == "".join(text.split())
+    plain, again = "".join(text.split()), base64.b64encode(found).decode()
+    # Before padding the last letter has bits to spare, which mean nothing and may be any.
+    sure = len(again.rstrip("=")) - (1 if again.endswith("=") else 0)
+    assert (again[:sure], again.count("=")) == (plain[:sure], plain.count("="))
+    assert len(again) == len(plain)

@@ -36,7 +36,7 @@ if [ "${1:-}" = --long ]; then
     which="long or not long"
     shown 90 uv run --frozen --no-sync python -m tests.bench
 fi
-# Three lanes side by side: most of the time they wait, for processes to start and for RunPod's SDK.
+# Four lanes side by side: most of the time they wait, for processes to start and for RunPod's SDK.
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 part() {
@@ -63,9 +63,11 @@ both &
 both=$!
 program &
 program=$!
+part lines 350 "$lines" &
+lines=$!
 failed=0
 part rest 300 --ignore=tests/gui --ignore=tests/e2e || failed=$?
-part lines 350 "$lines" || failed=$?
+wait "$lines" || failed=$?
 wait "$both" || failed=$?
 wait "$program" || failed=$?
 for log in rest lines program worker window; do cat "$logs/$log"; done

@@ -35,7 +35,7 @@ def upload(bucket: Bucket, key: str, content: Callable[[], BinaryIO], size: int,
     ours = importlib.import_module("boto3.exceptions").Boto3Error
     name = bucket.name or time.strftime("%m-%y")
     try:
-        client = _client(bucket)
+        client = client_of(bucket)
         _put(client, name, key, content, size, media_type)
         there = _size_there(client, name, key, exceptions.ClientError)
         address: str = client.generate_presigned_url(
@@ -82,13 +82,9 @@ def _size_there(client: Any, name: str, key: str, refused: type[Exception]) -> i
     return size
 
 
+@lru_cache(maxsize=1)
 def client_of(bucket: Bucket) -> Any:
     """The library's client of the bucket's server; it may be used by several threads."""
-    return _client(bucket)
-
-
-@lru_cache(maxsize=1)
-def _client(bucket: Bucket) -> Any:
     config = importlib.import_module("botocore.config").Config(
         s3={"addressing_style": "path"},
         signature_version="s3v4",

@@ -194,9 +194,10 @@ class ComfyClient:
                         await self.system_stats()
                         return
                     except ComfyUnavailable as error:
-                        problem = hopeless() or error
-                        if hopeless() is not None:
-                            break
+                        problem = error
+                    if (reason := hopeless()) is not None:
+                        problem = reason
+                        break
                     await asyncio.sleep(0.1)
         except TimeoutError:
             pass
@@ -288,10 +289,9 @@ class ComfyClient:
     async def model_names(self, kind: str) -> list[str]:
         """File names of a kind of models; empty when ComfyUI does not know the kind or does not answer."""
         try:
-            names = await self._get(f"/models/{kind}")
+            return await self.model_list(kind)
         except JobError:
             return []
-        return [str(name) for name in names] if isinstance(names, list) else []
 
     # -- what there is --------------------------------------------------------------------------------
 

@@ -274,7 +274,7 @@ def _switch(env: Mapping[str, str], name: str, *, default: bool = False) -> bool
     word = (env.get(name) or "").strip().lower()
     if not word:
         return default
-    if word not in ("", "0", "1", "false", "true", "no", "yes"):
+    if word not in ("0", "1", "false", "true", "no", "yes"):
         raise ValueError(f"{name} is neither true nor false: {word!r}.")
     return word in ("1", "true", "yes")
 

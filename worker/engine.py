@@ -181,10 +181,6 @@ class Engine:
                 written = outputs.collect(ran.entry, {}, self._config.output_dir).on_disk()
                 await asyncio.to_thread(upkeep.remove_old, written)
 
-    def fall_of(self, generation: int) -> Fall | None:
-        """How the process of that number was lost, as far as it is known."""
-        return self._own.fall_of(generation) if self._own is not None else None
-
     async def after(self, error: JobError | None) -> None:
         """Have the next job find a ComfyUI that works: one whose GPU is lost is started anew."""
         if self._own is None:
@@ -228,7 +224,11 @@ class Engine:
         """The same failure, with what the watcher knows of the loss."""
         lost = error if isinstance(error, ComfyLost) else ComfyLost()
         deadline = time.monotonic() + _VERDICT_S
-        while (fall := self.fall_of(generation)) is None and time.monotonic() < deadline:
+        fall = None
+        # Only a process of our own is ever lost.
+        while self._own is not None and (fall := self._own.fall_of(generation)) is None:
+            if time.monotonic() > deadline:
+                break
             await asyncio.sleep(0.05)
         if fall is None:
             return lost

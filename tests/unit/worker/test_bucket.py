@@ -156,5 +156,5 @@ def test_the_library_is_not_imported_without_need() -> None:
     ],
 )
 def test_the_region_is_in_the_address(endpoint: str, region: str) -> None:
-    client: Callable[[Bucket], Any] = module._client.__wrapped__
+    client: Callable[[Bucket], Any] = module.client_of.__wrapped__
     assert client(Bucket(endpoint, ACCESS, SECRET)).meta.region_name == region

@@ -72,6 +72,9 @@ class Settings:
     motion: Literal["system", "reduced"] = "system"
     target: str | None = None
     welcomed: bool = False
+    daily_limit_usd: float | None = None
+    tray: bool = False
+    system_notices: bool = False
 
     @classmethod
     def load(
@@ -131,6 +134,12 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
+def _dollars(value: Any) -> float:
+    if isinstance(value, bool) or not 0 < float(value) <= _MOST_USD:
+        raise ValueError("no number of dollars above 0")
+    return round(float(value), 2)
+
+
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("no whole number above 0")
@@ -187,6 +196,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 _LONGEST_S = 7 * 86_400.0
+_MOST_USD = 1_000_000.0
 _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "output_dir": _path,
     "comfyui_url": _url,
@@ -204,6 +214,9 @@ _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "motion": _one_of("system", "reduced"),
     "target": _text,
     "welcomed": _yes_or_no,
+    "daily_limit_usd": _dollars,
+    "tray": _yes_or_no,
+    "system_notices": _yes_or_no,
 }
 _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "COMFYUI_DIR": ("comfyui_dir", _path),
@@ -220,6 +233,7 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "RUNPOD_S3_ACCESS_KEY": ("runpod_s3_access_key", _key),
     "RUNPOD_S3_SECRET_KEY": ("runpod_s3_secret_key", _key),
     "EXECUTION_TIMEOUT": ("execution_timeout_s", _seconds),
+    "COMFY_RUNPOD_DAILY_LIMIT": ("daily_limit_usd", _dollars),
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
-COMMANDS = ("run", "jobs", "endpoint", "key")
+COMMANDS = ("run", "jobs", "endpoint", "key", "spend")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_jobs(commands)
     _add_endpoint(commands)
     _add_key(commands)
+    _add_spend(commands)
     return parser
 
 
@@ -72,6 +73,7 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action.add_argument("ids", nargs="+", metavar="ID", help="a job's id, or the beginning of it")
     wait = actions.add_parser("wait", help="take up unfinished jobs and see them to their end")
     wait.add_argument("ids", nargs="*", metavar="ID", help="default: all unfinished jobs")
+    actions.add_parser("times", help="how long workflows wait, start and run, as percentiles")
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="print JSON")
 
@@ -109,6 +111,13 @@ def _add_key(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             help="api (the default), or s3-access and s3-secret: the volume's S3 key",
         )
     actions.add_parser("test", help="ask RunPod whether it accepts the API key")
+
+
+def _add_spend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    spend = commands.add_parser("spend", help="what RunPod jobs cost, by day, workflow and endpoint")
+    spend.add_argument("--days", type=int, default=7, metavar="N", help="today and the days before it")
+    spend.add_argument("--check", action="store_true", help="set it against RunPod's bill")
+    spend.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _window_parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from .comfyui.house import House
 from .comfyui.installation import Installation
@@ -19,17 +19,22 @@ from .endpoint.client import JobClient
 from .endpoint.config import EndpointConfig
 from .endpoint.local import Access, LocalEndpoint, peek
 from .endpoint.model import Health
+from .endpoint.rates import RateCard
 from .errors import BadInput, NeedsSetup, ProcessFailed
 from .jobs.carriers.base import Carrier
 from .jobs.carriers.choice import remote_carrier
 from .jobs.carriers.folder import LocalFolder
 from .jobs.control import ControlServer, RunnerLock
+from .jobs.money import Money
 from .jobs.request import OVERHEAD_MS
 from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import DEMO, LOCAL, Target
-from .settings import OF_COMFYUI, Settings
+from .settings import OF_COMFYUI, RUNPOD_JOB_API, RUNPOD_MANAGEMENT_API, Settings
 from .vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
+
+if TYPE_CHECKING:
+    from .endpoint.account import AccountClient
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +43,8 @@ _ENDPOINT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{3,63}")
 _IDLE_EXIT_S = 30.0
 #: How long a local endpoint that answered is believed to be there still, in seconds.
 _SURE_S = 2.0
+#: The settings that prices and the limit hang on.
+_OF_MONEY = ("daily_limit_usd", "runpod_api_key", "runpod_api_url", "runpod_base_url")
 _LOCAL_POLL_S, _REMOTE_POLL_S = 0.03, 1.0
 
 
@@ -226,6 +233,24 @@ def make_target(name: str, settings: Settings, house: House | None = None) -> Ta
     raise BadInput(f"There is no target {name!r}.", hint="Use demo, local, or the id of a RunPod endpoint.")
 
 
+def make_rates(settings: Settings) -> RateCard | None:
+    """Where prices come from; None where the job API is somebody else's than RunPod's."""
+    elsewhere = settings.runpod_base_url != RUNPOD_JOB_API
+    if elsewhere and settings.runpod_api_url == RUNPOD_MANAGEMENT_API:
+        return None
+
+    async def client() -> AccountClient | None:
+        # Only here: it brings an HTTP library that jobs on this computer do not need.
+        from .endpoint.account import AccountClient
+
+        known = settings
+        if not known.runpod_api_key:
+            known = await asyncio.to_thread(with_keys, known, API_KEY)
+        return AccountClient(known.runpod_api_url, known.runpod_api_key) if known.runpod_api_key else None
+
+    return RateCard(client)
+
+
 def demo_worker_env(folder: Path) -> dict[str, str]:
     """Workers that own a demo engine each, on any free port, with folders of its own."""
     engine = folder / "engines" / "$RUNPOD_POD_ID"
@@ -259,7 +284,8 @@ class Services:
         self._settings = settings
         self.house = make_house(settings)
         self.store = JobStore(settings.data_dir / "jobs.sqlite")
-        self.runner = Runner(self.store, self._make_target, settings.data_dir / "inputs")
+        self.money = Money(self.store, make_rates(settings), settings.daily_limit_usd)
+        self.runner = Runner(self.store, self._make_target, settings.data_dir / "inputs", purse=self.money)
         self._control = ControlServer(self.runner, settings.data_dir, on_window=on_window)
 
     @classmethod
@@ -283,6 +309,8 @@ class Services:
     def use(self, settings: Settings) -> None:
         """Make targets with these settings from now on; the data folder stays what it was."""
         old, self._settings = self._settings, settings
+        if any(getattr(old, name) != getattr(settings, name) for name in _OF_MONEY):
+            self.money.use(make_rates(settings), settings.daily_limit_usd)
         if any(getattr(old, name) != getattr(settings, name) for name in OF_COMFYUI):
             self.house = make_house(settings, before=self.house)
 

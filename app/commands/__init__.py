@@ -40,9 +40,14 @@ def _command(name: str) -> Command:
         from .account import key
 
         return key
-    from . import endpoint, jobs, run
+    from . import endpoint, jobs, run, spend
 
-    commands: dict[str, Command] = {"run": run.run, "jobs": jobs.jobs, "endpoint": endpoint.endpoint}
+    commands: dict[str, Command] = {
+        "run": run.run,
+        "jobs": jobs.jobs,
+        "endpoint": endpoint.endpoint,
+        "spend": spend.spend,
+    }
     return commands[name]
 
 

@@ -25,7 +25,7 @@ _WHICH = {
 
 async def list_endpoints(arguments: argparse.Namespace, settings: Settings) -> int:
     """The endpoints of the account, the current one marked, with prices where RunPod names them."""
-    client = await _client(settings)
+    client = await account_client(settings)
     endpoints, gpus = await asyncio.gather(client.endpoints(), client.gpu_types())
     for each in endpoints:
         price = price_of(each, gpus)
@@ -42,7 +42,7 @@ async def list_endpoints(arguments: argparse.Namespace, settings: Settings) -> i
 async def key(arguments: argparse.Namespace, settings: Settings) -> int:
     """Keep, forget and test keys."""
     if arguments.action == "test":
-        check = await (await _client(settings)).check_key()
+        check = await (await account_client(settings)).check_key()
         (sys.stdout if check.works else sys.stderr).write(check.sentence + "\n")
         return 0 if check.works else 1
     name, words = _WHICH[arguments.which]
@@ -59,7 +59,7 @@ async def key(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _client(settings: Settings) -> AccountClient:
+async def account_client(settings: Settings) -> AccountClient:
     settings = await asyncio.to_thread(with_keys, settings, API_KEY)
     if not settings.runpod_api_key:
         raise NeedsSetup(

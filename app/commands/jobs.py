@@ -17,6 +17,7 @@ from ..settings import Settings
 from .display import Display, job_line
 from .follow import Following
 from .run import print_ended
+from .spend import times
 
 
 async def jobs(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -32,6 +33,8 @@ async def jobs(arguments: argparse.Namespace, settings: Settings) -> int:
                 ended = await Following(settings, display.show).cancel(ids)
             _print_lines(ended, arguments)
             return 0 if all(job.state is State.CANCELLED for job in ended) else 1
+        case "times":
+            return await times(arguments, settings)
         case "remove":
             ids = await _full_ids(arguments.ids, settings)
             _print_lines(await Following(settings, lambda _: None).remove(ids), arguments)

@@ -11,11 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import BadInput
+from ..jobs.costs import money
 from ..jobs.model import Job, JobSpec, new_job_id
+from ..jobs.money import Money
 from ..jobs.states import State
+from ..jobs.store import JobStore
+from ..jobs.targets import is_remote
 from ..services import make_target
 from ..settings import Settings
 from ..workflows import inputs_from, read_workflow, set_values
+from ..workflows.fingerprint import fingerprint
 from .display import Display, job_line
 from .follow import Following
 
@@ -23,11 +28,26 @@ from .follow import Following
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Queue the workflows, follow them, and print where the results are."""
     specs = await asyncio.to_thread(_specs, arguments, settings)
+    await _tell_estimate(specs, settings)
     with Display(len(specs)) as display:
         jobs = await Following(settings, display.show).run(specs)
     for job in jobs:
         print_ended(job, as_json=arguments.json)
     return 0 if all(job.state is State.DONE for job in jobs) else 1
+
+
+async def _tell_estimate(specs: list[JobSpec], settings: Settings) -> None:
+    """Before a batch on RunPod what it may cost, when earlier runs tell."""
+    if not is_remote(specs[0].target):
+        return
+    store = JobStore(settings.data_dir / "jobs.sqlite")
+    await store.open()
+    try:
+        usd = await Money(store).estimate([(fingerprint(spec.prompt), spec.target) for spec in specs])
+    finally:
+        await store.close()
+    if usd is not None:
+        sys.stderr.write(f"About {money(usd)}, by earlier runs of the same.\n")
 
 
 def print_ended(job: Job, *, as_json: bool) -> None:

@@ -73,6 +73,36 @@ def price_of(endpoint: Endpoint, gpus: Iterable[GpuType]) -> Price | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """What a job on an endpoint is reckoned with: the dearest of its GPUs, so that nothing costs more.
+
+    Attributes:
+        usd_per_s: of one worker.
+        idle_s: how long a worker idles after its last job, as billed; 0 where workers are always on.
+        gpu: the GPUs that it may be, as the endpoint names them.
+    """
+
+    usd_per_s: float
+    idle_s: float = 0.0
+    gpu: str = ""
+
+
+#: RunPod's own idle timeout, where an endpoint says none.
+_IDLE_S = 5.0
+
+
+def rate_of(endpoint: Endpoint, gpus: Iterable[GpuType]) -> Rate | None:
+    """The rate of an endpoint; None when no price of its GPUs is known."""
+    price = price_of(endpoint, gpus)
+    if price is None:
+        return None
+    idle_s = _IDLE_S if endpoint.idle_timeout_s is None else float(endpoint.idle_timeout_s)
+    count = f"{endpoint.gpu_count} × " if endpoint.gpu_count > 1 else ""
+    gpu = f"{count}{' or '.join(endpoint.gpu_pools)}"
+    return Rate(price.highest, 0.0 if endpoint.workers_min else idle_s, gpu)
+
+
+@dataclass(frozen=True, slots=True)
 class DataCentre:
     """Where volumes are and workers run."""
 

@@ -90,6 +90,7 @@ _TITLES: Final[dict[str, str]] = {
     "file_missing": "File not on the volume",
     "needs_setup": "Something to set up",
     "process_failed": "Did not start",
+    "daily_limit": "Daily limit reached",
     "timed_out": "Stopped at the time limit",
 }
 #: What is said of RunPod instead of the client's own words.

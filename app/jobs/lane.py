@@ -15,6 +15,7 @@ from .book import Book
 from .fetching import Fetcher
 from .following import Follower
 from .model import Job, JobEvent
+from .money import Purse
 from .pauses import Pauses
 from .sending import Sender
 from .states import REMOTE, Hold, IllegalMove, State
@@ -30,6 +31,7 @@ class Lane:
     Args:
         publish: called on the loop with every change and every progress.
         planning: held while paths for results are chosen; shared by all lanes.
+        purse: prices, and whether a job may be paid for.
     """
 
     def __init__(
@@ -39,10 +41,11 @@ class Lane:
         publish: Callable[[JobEvent], None],
         planning: asyncio.Lock,
         pauses: Pauses,
+        purse: Purse,
     ) -> None:
         self._name = target.name
         self._book = Book(store, publish)
-        self._sender = Sender(target, self._book, pauses)
+        self._sender = Sender(target, self._book, pauses, purse)
         self._fetcher = Fetcher(target, self._book, planning, pauses)
         self._follower = Follower(target, self._book, self._fetcher, pauses)
 

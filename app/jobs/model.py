@@ -80,6 +80,12 @@ class Job:
         resent: it runs for the second time, since the worker did not find an input that had been stored.
         started_at: when it was last seen to begin running; None again when it goes back to the queue.
         ended_at: when it came to a final state; None for jobs that ended before this was noted.
+        sent_at: when the platform took it, the last time.
+        workflow: its workflow's fingerprint.
+        rate: what its worker costs, USD per second; None while that is not known, or when it costs nothing.
+        idle_s: how long its worker idles after it, as billed.
+        cold: whether a worker had to start for it; None while it has not run.
+        gpu: on what, as the endpoint says it.
     """
 
     id: str
@@ -107,6 +113,12 @@ class Job:
     resent: bool = False
     started_at: float | None = None
     ended_at: float | None = None
+    sent_at: float | None = None
+    workflow: str = ""
+    rate: float | None = None
+    idle_s: float | None = None
+    cold: bool | None = None
+    gpu: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -115,7 +127,7 @@ class Job:
     @property
     def is_stuck(self) -> bool:
         """On hold until the user decides."""
-        return self.state is State.ON_HOLD and self.hold is not Hold.ENGINE_DOWN
+        return self.state is State.ON_HOLD and self.hold not in (Hold.ENGINE_DOWN, Hold.LIMIT)
 
     def to_json(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}

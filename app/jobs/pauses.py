@@ -16,6 +16,7 @@ class Pauses:
         look_again_s: between looks for a worker's note.
         unknown_looks: how many answers in a row must say that there is no such job (a number).
         rare_s: between looks at a job that is far down the queue.
+        limit_look_s: between looks whether the daily limit allows more.
         submission_grace_s: how long closing waits for the answer to a request that is under way.
     """
 
@@ -24,6 +25,7 @@ class Pauses:
     look_again_s: float = 0.25
     unknown_looks: int = 5
     rare_s: float = 5.0
+    limit_look_s: float = 30.0
     submission_grace_s: float = 10.0
 
     def after(self, failures: int) -> float:

@@ -15,6 +15,7 @@ from ..workflows.parameters import Expected, expected
 from .ending import ended_within
 from .lane import Lane
 from .model import Job, JobEvent, JobSpec, new_job_id
+from .money import FreeOfCharge, Purse
 from .pauses import Pauses
 from .request import drop_inputs, drop_stray_inputs, keep_inputs
 from .store import JobStore
@@ -43,6 +44,7 @@ class Runner:
         make_target: gives the target of a name, or raises BadInput for a name it does not know.
         inputs_dir: where the jobs' input files are kept.
         pauses: shorter ones are for tests.
+        purse: prices, and whether a job may be paid for; without one nothing costs anything.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Runner:
         inputs_dir: Path,
         *,
         pauses: Pauses | None = None,
+        purse: Purse | None = None,
     ) -> None:
         self._store = store
         self._inputs_dir = inputs_dir
         self._make_target = make_target
         self._pauses = pauses or Pauses()
+        self._purse = purse or FreeOfCharge()
         self._held: dict[str, _Held] = {}
         self._watchers: list[Watcher] = []
         self._planning = asyncio.Lock()
@@ -203,7 +207,7 @@ class Runner:
     def _lane(self, name: str) -> Lane:
         if name not in self._held:
             target = self._make_target(name)
-            lane = Lane(target, self._store, self._publish, self._planning, self._pauses)
+            lane = Lane(target, self._store, self._publish, self._planning, self._pauses, self._purse)
             work = _after(self._leaving.get(name), lane)
             task = asyncio.create_task(work, name=f"lane-{name}")
             task.add_done_callback(self._lane_ended)

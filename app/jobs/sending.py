@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from ..endpoint.errors import RateLimited, SubmitUnanswered
 from ..errors import ComfyRunPodError, Unreachable
@@ -14,6 +15,7 @@ from .answers import maybe_sent, note_of, problem_json
 from .book import Book
 from .carriers.base import Parcel
 from .model import Job
+from .money import OverLimit, Purse
 from .pauses import Pauses
 from .request import parcels_of, policy_of, request_of
 from .states import Hold, State
@@ -25,10 +27,11 @@ log = logging.getLogger(__name__)
 class Sender:
     """One task's work: :meth:`run`."""
 
-    def __init__(self, target: Target, book: Book, pauses: Pauses) -> None:
+    def __init__(self, target: Target, book: Book, pauses: Pauses, purse: Purse) -> None:
         self._target = target
         self._book = book
         self._pauses = pauses
+        self._purse = purse
         #: The job whose request is about to go out or under way, from before its state says so.
         self._sending: str | None = None
         #: The job whose big inputs are on their way to the volume, and the task that brings them.
@@ -66,6 +69,9 @@ class Sender:
             try:
                 await self._send(job)
                 failures = 0
+            except OverLimit as error:
+                await self._hold_all(error)
+                await self._purse.changed(self._pauses.limit_look_s)
             except ComfyRunPodError as error:
                 if await self._note_failure(job.id, error):
                     await asyncio.sleep(self._pauses.after(failures))
@@ -84,6 +90,13 @@ class Sender:
         await self._book.change(held, state=State.FAILED, error=problem)
         return False
 
+    async def _hold_all(self, error: OverLimit) -> None:
+        """The limit holds for every job that is yet to be sent."""
+        problem = problem_json(error)
+        for job in tuple(self._book.unsent.values()):
+            if job.state is State.PREPARING or job.hold is Hold.LIMIT:
+                await self._book.change(job, state=State.ON_HOLD, hold=Hold.LIMIT, error=problem)
+
     async def _send(self, job: Job) -> None:
         book = self._book
         if job.state is State.SUBMITTING:
@@ -97,19 +110,25 @@ class Sender:
         if job.id in book.cancel_wanted:
             await book.drop_unsent(job)
             return
+        # Before inputs are uploaded: that may cost, too.
+        await self._purse.check(job)
         spec = await book.store.spec(job.id)
         parcels = await asyncio.to_thread(parcels_of, spec)
         if parcels:
             job = await self._carry(job, parcels)
         request = await asyncio.to_thread(request_of, spec, parcels)
         client = await self._target.client()
+        rate = await self._purse.rate_of(self._target.name)
         if job.id not in book.unsent or self._closing:
             return
+        priced: dict[str, Any] = (
+            {} if rate is None else {"rate": rate.usd_per_s, "idle_s": rate.idle_s, "gpu": rate.gpu}
+        )
         # Until the answer is noted, closing waits: it says under which name the job runs.
         self._settled.clear()
         self._sending = job.id
         try:
-            job = await book.change(job, state=State.SUBMITTING)
+            job = await book.change(job, state=State.SUBMITTING, **priced)
             if job.id in book.cancel_wanted:
                 await book.drop_unsent(job)
                 return

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import BadInput
+from ..workflows.fingerprint import fingerprint
 from ..workflows.parameters import Expected
+from . import runs
 from .model import Job, JobSpec, Move
 from .states import FINAL, State, check_move
 
 T = TypeVar("T")
 
-_VERSION = 1
+_VERSION = 2
 _UNFINISHED = sorted(frozenset(State) - FINAL)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -79,7 +81,8 @@ class JobStore:
         def write(db: sqlite3.Connection) -> Job:
             now = self._clock()
             job = Job(spec.id, 0, spec.name, spec.target, spec.output_dir, created_at=now, changed_at=now)
-            job = replace(job, expected=expected, retry_of=spec.retry_of)
+            kind = fingerprint(spec.prompt)
+            job = replace(job, expected=expected, retry_of=spec.retry_of, workflow=kind)
             with db:
                 cursor = db.execute(
                     "INSERT INTO jobs (id, state, target, job, spec) VALUES (?, ?, ?, ?, ?)",
@@ -108,9 +111,11 @@ class JobStore:
             if state is not State.ON_HOLD:
                 values.setdefault("hold", None)
             if state is not old.state:
-                values.update(_times(state, now))
+                values.update(_times(old.state, state, now))
             new = replace(old, **{**values, "state": state, "changed_at": now})
             with db:
+                if runs.used_a_worker(new) and not runs.used_a_worker(old):
+                    new = runs.enter(db, new)
                 db.execute(
                     "UPDATE jobs SET state = ?, job = ? WHERE id = ?",
                     (new.state, json.dumps(new.to_json()), old.id),
@@ -205,6 +210,14 @@ class JobStore:
 
         return await self._run(read)
 
+    async def runs_between(self, since: float = 0.0, until: float | None = None) -> list[runs.Run]:
+        """What ran and ended in a time (seconds since 1970), oldest first; removed jobs are in it too."""
+        return await self._run(lambda db: runs.select(db, since, until))
+
+    async def runs_alike(self, workflow: str, target: str, limit: int = 20) -> list[runs.Run]:
+        """The latest runs of a workflow (its fingerprint) on a target, newest first."""
+        return await self._run(lambda db: runs.alike(db, workflow, target, limit))
+
     async def planned_paths(self) -> set[str]:
         """Paths that jobs not yet done have chosen for their results: only a downloading job has."""
         found = await self._run(lambda db: _select(db, "WHERE state = ?", (State.DOWNLOADING,)))
@@ -212,10 +225,11 @@ class JobStore:
 
     def _open(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _VERSION):
-            raise sqlite3.DatabaseError("it was written by another version of this program")
-        if version == 0:
-            with closing(db.executescript(_SCHEMA)):
+        if version not in range(_VERSION + 1):
+            raise sqlite3.DatabaseError("it was written by a newer version of this program")
+        if version < _VERSION:
+            # Version 1 had no book of runs.
+            with closing(db.executescript(_SCHEMA + runs.SCHEMA)):
                 pass
             db.execute(f"PRAGMA user_version = {_VERSION}")
         if os.name == "posix":
@@ -250,13 +264,13 @@ class JobStore:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
 
 
-def _times(state: State, now: float) -> dict[str, float | None]:
+def _times(old: State, state: State, now: float) -> dict[str, float | None]:
     """What a move to ``state`` says about a job's times."""
     if state is State.RUNNING:
         return {"started_at": now}
     if state in (State.WAITING, State.STARTING):
-        # Its worker was lost: it runs anew.
-        return {"started_at": None}
+        # When it ran, its worker was lost: it runs anew.
+        return {"started_at": None} | ({"sent_at": now} if old is State.SUBMITTING else {})
     return {"ended_at": now} if state in FINAL else {}
 
 

@@ -14,6 +14,7 @@ from .states import UNSENT, State
 
 Station = Literal["passed", "now", "ahead", "failed"]
 
+_COLD = "A cold worker started and picked it up"
 _SENT, _PICKED, _RAN, _FETCHED, _DONE = "Sent", "Worker picked it up", "Running", "Fetching results", "Done"
 _ENDS: Final[dict[State, tuple[str, Station]]] = {
     State.DONE: (_DONE, "passed"),
@@ -89,12 +90,13 @@ def _passed(job: Job, entered: dict[State, float]) -> list[Point]:
     sent, began, ran = (entered.get(state) for state in (State.WAITING, State.RUNNING, State.DOWNLOADING))
     if sent is not None:
         points.append(Point(_SENT, "passed", max(sent - job.created_at, 0.0), sent))
+    picked = _COLD if job.cold else _PICKED
     if began is not None:
         took_s = None if sent is None else max(began - sent, 0.0)
-        points.append(Point(_PICKED, "passed", took_s, began))
+        points.append(Point(picked, "passed", took_s, began))
     elif ran is not None:
         # It ran between two looks.
-        points.append(Point(_PICKED, "passed", None if job.delay_ms is None else job.delay_ms / 1000))
+        points.append(Point(picked, "passed", None if job.delay_ms is None else job.delay_ms / 1000))
     if ran is not None:
         took_s = None if began is None else max(ran - began, 0.0)
         points.append(Point(_RAN, "passed", _seconds(job.execution_ms, took_s), ran))

@@ -14,6 +14,7 @@ from typing import Final
 from worker.contract import Progress
 
 from .cards import headline
+from .costs import cost_of, money
 from .figures import ago, day_of, duration, ended_at, ordinal, ran_s, size, span, waited_s
 from .model import Job, OutputFile
 from .states import UNSENT, Hold, State
@@ -28,6 +29,7 @@ __all__ = [
     "Point",
     "ago",
     "cost",
+    "cost_parts",
     "duration",
     "group",
     "is_remote",
@@ -176,9 +178,29 @@ def makes(job: Job) -> str:
     return f"{text} · {wanted.width} × {wanted.height}"
 
 
-def cost(job: Job) -> str:
-    """``–`` for what costs nothing, empty while the price is not known."""
-    return "" if is_remote(job.target) else "–"
+def cost(job: Job, now: float) -> str:
+    """What a job cost, or has so far; ``–`` for what costs nothing, empty while the price is not known."""
+    if not is_remote(job.target):
+        return "–"
+    known = cost_of(job, now)
+    return "" if known is None else money(known.total)
+
+
+def cost_parts(job: Job, now: float) -> str:
+    """How a job's cost comes about, in one line; empty while it is not known."""
+    known = cost_of(job, now)
+    if known is None or job.rate is None:
+        return ""
+    ran = ran_s(job, now) or 0.0
+    on = f" on {job.gpu}" if job.gpu else ""
+    if not job.is_final:
+        return f"Estimate from {duration(ran)}{on} at ${job.rate:.5f} / s"
+    parts = [f"run {money(known.run)}"]
+    if known.start:
+        parts.insert(0, f"start {money(known.start)}")
+    if known.idle:
+        parts.append(f"idle {money(known.idle)}")
+    return f"{', '.join(parts)}{on} at ${job.rate:.5f} / s. An estimate: RunPod's bill decides"
 
 
 def group(job: Job, now: float) -> Group:

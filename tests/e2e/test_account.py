@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, Cli
+from tests.e2e.conftest import ROOT, Cli, until
+from tests.e2e.lines import queued
+from tests.e2e.places import place
 from tests.unit.endpoint.management import KEY, Management, managing
 
 
@@ -104,3 +106,40 @@ def test_without_a_keyring_there_is_one_sentence(cli: Cli) -> None:
         )
     said = with_stdin(cli, "\n", "key", "set")
     assert (said.returncode, said.stderr) == (2, "comfy-runpod: A key is one word without blanks.\n")
+
+
+def test_what_a_job_costs_is_told_and_set_against_the_bill(
+    program: Cli, management: Management, tmp_path: Path
+) -> None:
+    """On a real endpoint under a foreign id, as one on RunPod with its price."""
+    with place("demo", tmp_path / "there") as there:
+        base, _, name = there.url.rpartition("/")
+        assert name == "faults"
+        management.key = there.key
+        management.endpoints["faults"] = {**management.endpoints["ep-one"], "id": "faults"}
+        env = {"RUNPOD_ENDPOINT_BASE_URL": base, "RUNPOD_API_KEY": there.key}
+        far = Cli(program.data, {**program.extra, **env})
+        hello = ("run", "resources/workflows/hello.json", "--target", "faults", "--output", tmp_path / "out")
+        first = far.run(*hello)
+        assert first.returncode == 0, first.stderr
+        assert "About" not in first.stderr
+        told = json.loads(far.run("spend", "--check", "--json").stdout)
+        assert told["by_workflow"]["hello"]["jobs"] == 1
+        # Of two GPUs of the dearer kind, for the whole idle timeout at the least.
+        assert told["today"] > 5 * 2 * 0.0001
+        assert "faults" in {each["endpoint"] for each in told["bill"]}
+        listed = far.run("spend")
+        assert listed.stdout.startswith("Today: $")
+        assert "(1 job · start $" in listed.stdout
+        assert far.run("jobs", "times").stdout.startswith("hello on faults: run ")
+        assert "About $" in far.run(*hello).stderr
+        # At the limit a job waits; cancelled, it was never sent.
+        tight = Cli(program.data, {**far.extra, "COMFY_RUNPOD_DAILY_LIMIT": "0.01"})
+        before = queued(there)
+        started = tight.start(*hello)
+        until(lambda: "on_hold" in tight.run("jobs", "list", "--json").stdout)
+        held = json.loads(tight.run("jobs", "list", "--json", "--limit", "1").stdout)
+        assert (held["hold"], held["error"]["code"]) == ("limit", "daily_limit")
+        started.terminate()
+        started.communicate(timeout=20)
+        assert queued(there) == before

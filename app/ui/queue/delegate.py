@@ -15,7 +15,18 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from ...jobs.model import Job
 from ...jobs.states import State
-from ...jobs.words import ago, cost, duration, is_remote, makes, pill, ran_s, second_line, waited_s
+from ...jobs.words import (
+    ago,
+    cost,
+    cost_parts,
+    duration,
+    is_remote,
+    makes,
+    pill,
+    ran_s,
+    second_line,
+    waited_s,
+)
 from ..theme import Theme
 from ..theme.tokens import MARGIN
 from ..widgets.paint import (
@@ -156,6 +167,8 @@ class JobDelegate(QStyledItemDelegate):
         if columns.state.contains(point):
             said = f"\nRunPod says {job.remote_word}" if job.remote_word and is_remote(job.target) else ""
             return second_line(job, entry.progress, self._place(job), self._now()) + said
+        if columns.cost.contains(point):
+            return cost_parts(job, self._now())
         if columns.name.contains(point):
             times = [f"waited {duration(w)}" for w in [waited_s(job, self._now())] if w is not None]
             times += [f"ran {duration(r)}" for r in [ran_s(job, self._now())] if r is not None]
@@ -333,7 +346,7 @@ class JobDelegate(QStyledItemDelegate):
         for text, column, pad in (
             ("" if waited is None else duration(waited), columns.waited, 0),
             ("" if ran is None else duration(ran), columns.ran, 8),
-            (cost(job), columns.cost, 8),
+            (cost(job, now), columns.cost, 8),
         ):
             if text and not column.isEmpty():
                 box = column.adjusted(0, 0, -pad, 0)

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QVBoxLayout, QWidget
 from ...jobs.cards import available, closest, error_card, log_lines, missing_name, traceback_text
 from ...jobs.model import Job, Move
 from ...jobs.states import State
-from ...jobs.words import ago, duration, pill, target_name, timeline
+from ...jobs.words import ago, cost, cost_parts, duration, is_remote, pill, target_name, timeline
 from ...workflows.parameters import Parameter
 from ..theme import Theme
 from ..theme.tokens import INSPECTOR_MAX_W, INSPECTOR_MIN_W, PAGE_HEAD_H
@@ -288,7 +288,10 @@ class Inspector(QWidget):
         self._timeline.show_points(timeline(job, self._moves, self._entry.progress, now))
         end = job.ended_at if job.is_final else now
         total = duration(max((end or now) - job.created_at, 0))
-        self._total.setText(total if job.is_final else f"{total} so far")
+        paid = cost(job, now) if is_remote(job.target) else ""
+        total = total if job.is_final else f"{total} so far"
+        self._total.setText(" · ".join(part for part in (total, paid) if part))
+        self._total.setToolTip(cost_parts(job, now))
 
     def _show_foot(self, job: Job) -> None:
         left, right = _foot(job)

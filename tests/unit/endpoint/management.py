@@ -122,6 +122,7 @@ class Management:
     """
 
     url: str = ""
+    key: str = KEY
     endpoints: dict[str, dict[str, Any]] = field(default_factory=lambda: {"ep-one": dict(ENDPOINT)})
     asked: list[str] = field(default_factory=list)
     first: list[web.StreamResponse | None] = field(default_factory=list)
@@ -136,7 +137,7 @@ class Management:
                 await asyncio.sleep(1)
             else:
                 return answer
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
+        if request.headers.get("Authorization") != f"Bearer {self.key}":
             return problem(401, "Unauthorized", "missing bearer token")
         match request.method, *request.path.removeprefix("/v2/").split("/"):
             case "GET", "serverless":

@@ -18,6 +18,7 @@ from app.jobs.carriers.base import Carrier
 from app.jobs.carriers.commands import Commands
 from app.jobs.carriers.folder import LocalFolder
 from app.jobs.model import Job, JobEvent, JobSpec
+from app.jobs.money import Purse
 from app.jobs.pauses import Pauses
 from app.jobs.runner import Runner
 from app.jobs.states import State
@@ -26,7 +27,12 @@ from tests.unit.endpoint.helpers import KEY, make_config
 from worker.contract import taken_marker
 
 FAST = Pauses(
-    after_failure_s=(0.01, 0.02), settle_s=0.08, look_again_s=0.01, rare_s=0.05, submission_grace_s=0.2
+    after_failure_s=(0.01, 0.02),
+    settle_s=0.08,
+    look_again_s=0.01,
+    rare_s=0.05,
+    limit_look_s=0.05,
+    submission_grace_s=0.2,
 )
 WORKER = "w1"
 PNG = "iVBORw0KGgo="
@@ -127,6 +133,7 @@ class World:
         self.events: list[JobEvent] = []
         self.targets: dict[str, OneTarget] = {}
         self.pauses = FAST
+        self.purse: Callable[[JobStore], Purse | None] = lambda store: None
         self.url = ""
 
     async def start(self) -> None:
@@ -137,7 +144,9 @@ class World:
         """A new process of the panel: what it knows is what is on disk."""
         self.store = JobStore(self.folder / "jobs.sqlite")
         await self.store.open()
-        self.runner = Runner(self.store, self._target, self.folder / "inputs", pauses=self.pauses)
+        self.runner = Runner(
+            self.store, self._target, self.folder / "inputs", pauses=self.pauses, purse=self.purse(self.store)
+        )
         self.runner.watch(self.events.append)
         await self.runner.start()
 
@@ -163,7 +172,7 @@ class World:
         await self.platform.close()
 
     def _target(self, name: str) -> OneTarget:
-        if name not in ("local", "other"):
+        if name not in ("local", "other", "far-away"):
             raise BadInput(f"no target {name}")
         self.targets[name] = OneTarget(name, self.url, self.volume)
         return self.targets[name]

@@ -204,7 +204,7 @@ def test_targets_by_their_names() -> None:
         "abcd1234",
     ]
     assert [is_remote(name) for name in ("local", "demo", "abcd1234")] == [False, False, True]
-    assert [cost(job(target=name)) for name in ("local", "demo", "abcd1234")] == ["–", "–", ""]
+    assert [cost(job(target=name), NOW) for name in ("local", "demo", "abcd1234")] == ["–", "–", ""]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,15 @@ def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     health = actions.add_parser("health", help="jobs and workers of an endpoint")
     health.add_argument("--target", help="demo, local, or the id of a RunPod endpoint")
     listed = actions.add_parser("list", help="the endpoints of your RunPod account, with prices")
-    for action in (serve, health, listed):
+    changed = actions.add_parser("set", help="change an endpoint's workers, idle time or image")
+    for name, text in (("min", "workers that are always on"), ("max", "workers at once, at most")):
+        changed.add_argument(f"--{name}", type=int, metavar="N", help=text)
+    changed.add_argument("--idle", type=int, metavar="SECONDS", help="how long a worker waits for a next job")
+    changed.add_argument("--image", help="a new tag or digest, which begins a roll-out")
+    workers = actions.add_parser("workers", help="the workers there are now, and the roll-out")
+    for action in (changed, workers):
+        action.add_argument("id", nargs="?", metavar="ID", help="default: the endpoint that is set")
+    for action in (serve, health, listed, changed, workers):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 

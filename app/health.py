@@ -51,10 +51,11 @@ class EndpointStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Pauses between looks, in seconds: while jobs run, else, and after failures at most."""
+    """Pauses between looks, in seconds: while jobs run, else, unseen, and after failures at most."""
 
     busy_s: float = 5.0
     idle_s: float = 60.0
+    hidden_s: float = 180.0
     longest_s: float = 300.0
 
 
@@ -71,6 +72,7 @@ class HealthWatch:
         self._watchers: list[Watcher] = []
         self._target: str | None = None
         self._busy = False
+        self._shown = True
         self._failures = 0
         self._client: JobClient | None = None
         self._way = ("", "", "")
@@ -100,6 +102,12 @@ class HealthWatch:
         if busy != self._busy:
             self._busy = busy
             self._wanted.set()
+
+    def set_shown(self, *, shown: bool) -> None:
+        """Whether somebody sees the figures: unseen, the looks come seldom even while jobs run."""
+        if shown and not self._shown:
+            self._wanted.set()
+        self._shown = shown
 
     def look_now(self) -> None:
         """Look without waiting for the next time."""
@@ -168,7 +176,7 @@ class HealthWatch:
         pace = self._pace
         if not is_remote(target):
             return pace.busy_s  # a look at our own endpoint costs nothing and is charged by nobody
-        pause_s = pace.busy_s if self._busy else pace.idle_s
+        pause_s = pace.hidden_s if not self._shown else pace.busy_s if self._busy else pace.idle_s
         return min(pause_s * (1 << min(self._failures, 10)), max(pace.longest_s, pause_s))
 
     def _blank(self, target: str) -> EndpointStatus:

@@ -10,21 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .account_desk import AccountDesk
+from .chips import Around, Chips
 from .comfyui.find import describe, find_installations
 from .comfyui.status import ComfyState, ComfyStatus
 from .desk import Desk, Outlook
 from .errors import BadInput
-from .health import EndpointStatus, HealthWatch
 from .jobs.model import JobEvent
 from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
-from .jobs.words import duration, makes, ran_s, second_line, target_name
-from .settings import OF_COMFYUI, Settings, from_environment, save_settings
+from .jobs.words import duration, makes, ran_s, second_line
+from .settings import OF_COMFYUI, Secret, Settings, from_environment, save_settings
 from .ui.collector import GuiCollector
 from .ui.desktop import announce, open_url
 from .ui.frame.places import chosen_place, other_place, places_of
-from .ui.frame.popovers import comfy_popover, endpoint_popover
-from .ui.frame.window import Window
+from .ui.frame.popovers import comfy_popover
+from .ui.frame.window import Window, app_icon
 from .ui.notices import Notice, Notices
 from .ui.queue.actions import Actions, Surroundings
 from .ui.queue.feed import Feed
@@ -37,6 +38,7 @@ from .ui.state import WindowState
 from .ui.tasks import TaskScope
 from .ui.theme import Theme
 from .ui.theme.tokens import FOLD_BELOW_W
+from .ui.tray import Tray
 from .ui.welcome.page import WelcomePage
 from .ui.widgets.floating import Question
 from .ui.widgets.motion import Motion
@@ -55,7 +57,6 @@ _CHIP = {
     ComfyState.RUNNING: ("ComfyUI running", "green_bar", ""),
     ComfyState.CRASHED: ("ComfyUI crashed", "red_bar", "Details"),
 }
-_ENDPOINT_ROLE = {"amber": "amber", "red": "red"}
 
 
 class Panel:
@@ -76,7 +77,6 @@ class Panel:
         self._counts = (0, 0)
         known = settings.comfyui_dir is not None or settings.comfyui_url is not None
         self._comfy = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
-        self._endpoint: EndpointStatus | None = None
         self._watched: House | None = None
         self._finished: list[JobEvent] = []
         self.notices = Notices()
@@ -90,7 +90,6 @@ class Panel:
         self.desk = Desk(
             settings, on_event=self.feed.take, on_window=self._window_wanted, on_reset=self._read_again
         )
-        self.health = HealthWatch(settings)
         around = Surroundings(
             window=lambda: self.window,
             select=lambda job_id: self.window.queue.select(job_id),
@@ -100,6 +99,20 @@ class Panel:
         )
         self.actions = Actions(theme, self.desk, self.model, self.notices, self.state, self.scope, around)
         self.window = self._make_window(theme)
+        looked_at = Around(
+            settings=lambda: self.settings,
+            jobs=lambda: [entry.job for entry in self.model.jobs.values()],
+            places_changed=self._show_places,
+        )
+        self.chips = Chips(theme, self.window, self.desk, self.notices, self.scope, looked_at, settings)
+        self.tray = Tray(
+            self.window,
+            app_icon(),
+            self.notices,
+            self.window.bring_to_front,
+            self.window.close_wanted.emit,
+        )
+        self.tray.use(icon=settings.tray, tells=settings.system_notices)
         theme.style()
         self._bind()
         self._show_places()
@@ -123,7 +136,7 @@ class Panel:
                 await self._ended.wait()
                 return
             self.scope.start(self.desk.run(), "desk")
-            self.scope.start(self.health.run(), "health")
+            self.chips.start()
             if _misses_keys(self.settings):
                 self.scope.start(self._take_keys(), "keys")
             self.scope.start(self._keep_looking(), "look")
@@ -146,8 +159,9 @@ class Panel:
             theme, self.desk, self.model, self.pictures, self.actions, self.state, self.scope, self.motion
         )
         settings = SettingsPage(
-            theme, lambda: self.settings, self._change, self.scope, from_environment(), self._describe_here
-        )
+            theme, lambda: self.settings, self._change, self.scope, from_environment(), self._describe_here,
+            AccountDesk(lambda: self.settings, self._use_key),
+        )  # fmt: skip
         welcome = WelcomePage(theme, self.scope)
         return Window(
             theme, self.notices, self.state, queue, settings, welcome,
@@ -162,10 +176,9 @@ class Panel:
         window.folded.connect(self._show_chips)
         window.open_files = self.actions.choose_files
         window.viewer.reveal_wanted.connect(self.actions.reveal)
-        bar.target_chosen.connect(lambda key: self._start_change({"target": key}))
+        bar.target_chosen.connect(self._choose_target)
         bar.comfy.clicked.connect(self._open_comfy)
         bar.comfy.linked.connect(self._comfy_link)
-        bar.endpoint.clicked.connect(self._open_endpoint)
         window.welcome.folder_chosen.connect(
             lambda path: self.scope.start(self._use_folder(path), "use-folder")
         )
@@ -173,13 +186,10 @@ class Panel:
         window.welcome.skipped.connect(lambda: self._leave_welcome({}))
         window.settings.welcome_wanted.connect(self._show_welcome)
         self.model.counted.connect(self._show_counts)
-        self.health.watch(self._show_endpoint)
 
     def _show_places(self) -> None:
+        self.chips.show_places()
         key = chosen_place(self.settings)
-        self.window.topbar.show_places(places_of(self.settings), key)
-        self.window.target_name = target_name(key)
-        self.health.look_at(key)
         demo = key == DEMO and LOCAL not in [place.key for place in places_of(self.settings)]
         self.window.queue.show_hint(
             "Pictures are samples. Set up ComfyUI to run real workflows." if demo else "",
@@ -191,11 +201,16 @@ class Panel:
         if (runs, waits) == self._counts:
             return
         self._counts = (runs, waits)
+        self.tray.show_counts(runs, waits)
         self.window.rail.set_count("queue", str(runs + waits) if runs + waits else "")
-        self.health.set_busy(busy=bool(runs + waits))
+        self.chips.health.set_busy(busy=bool(runs + waits))
         if not is_remote(chosen_place(self.settings)):
             # Our own endpoint may be asked as often as there is news; RunPod has a pace.
-            self.health.look_now()
+            self.chips.health.look_now()
+
+    def _choose_target(self, key: str) -> None:
+        """An endpoint that is chosen is the one that the command line and Settings mean, too."""
+        self._start_change({"target": key, **({"runpod_endpoint_id": key} if is_remote(key) else {})})
 
     def _files_dropped(self, paths: list[Path]) -> None:
         self.window.show_page("queue")
@@ -230,6 +245,8 @@ class Panel:
 
     def _job_ended(self, event: JobEvent) -> None:
         window = self.window
+        if is_remote(event.job.target):
+            self.chips.read_spend()
         if text := self.model.spoken(event.job.id):
             announce(window.queue.list, text, urgent=event.job.state is State.FAILED)
         in_sight = window.isActiveWindow() and window.pages.currentWidget() is window.queue
@@ -278,7 +295,7 @@ class Panel:
         loaded = await asyncio.to_thread(Settings.load)
         old, self.settings = self.settings, _keeping_keys(loaded, self.settings)
         self.desk.use(self.settings)
-        self.health.use(self.settings)
+        self.chips.use(self.settings)
         if any(getattr(old, name) != getattr(self.settings, name) for name in OF_COMFYUI):
             await self.desk.forget_target(LOCAL)
         self._theme.use(
@@ -286,7 +303,9 @@ class Panel:
             text_size=self.settings.text_size,
             reduced_motion=self.settings.motion == "reduced",
         )
+        self.tray.use(icon=self.settings.tray, tells=self.settings.system_notices)
         self._show_places()
+        self.window.settings.show_settings()
         await self._look()
 
     async def _take_keys(self) -> None:
@@ -295,8 +314,21 @@ class Panel:
         # Other settings may have changed meanwhile.
         self.settings = _keeping_keys(self.settings, found)
         self.desk.use(self.settings)
-        self.health.use(self.settings)
+        self.chips.use(self.settings)
         self._show_places()
+        self.window.settings.keys_changed()
+
+    def _use_key(self, name: str, secret: Secret) -> None:
+        """Put a key in force at once; an empty one: there is none any more."""
+        key: dict[str, Any] = {name: secret}
+        self.settings = replace(self.settings, **key)
+        self.desk.use(self.settings)
+        self.chips.use(self.settings)
+        self._show_places()
+        if self.settings.runpod_endpoint_id:
+            # What is made with the old key is made anew; with unfinished jobs it stays until they have ended.
+            forgetting = self.desk.forget_target(self.settings.runpod_endpoint_id)
+            self.scope.start(forgetting, "forget-target")
 
     def _start_change(self, values: dict[str, Any]) -> None:
         self.scope.start(self._change(values), "change")
@@ -330,7 +362,9 @@ class Panel:
 
     async def _keep_looking(self) -> None:
         while True:
-            if self.window.isVisible() and not self.window.isMinimized():
+            shown = self.window.isVisible() and not self.window.isMinimized()
+            self.chips.set_shown(shown=shown)
+            if shown:
                 await self._look()
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -349,8 +383,7 @@ class Panel:
     def _show_chips(self) -> None:
         """Shorter words in a narrow window."""
         self._show_comfy(self._comfy)
-        if self._endpoint is not None:
-            self._show_endpoint(self._endpoint)
+        self.chips.fit()
 
     def _show_comfy(self, status: ComfyStatus) -> None:
         strong, dot, link = _CHIP[status.state]
@@ -361,16 +394,6 @@ class Panel:
         self.window.topbar.comfy.show_state(
             strong.split(" ")[0] if short and not link else strong, dot=dot, link=link
         )
-
-    def _show_endpoint(self, status: EndpointStatus) -> None:
-        strong, _, rest = status.text.partition(" · ")
-        role = _ENDPOINT_ROLE.get(status.tone, "text")
-        if self.window.width() < FOLD_BELOW_W and status.reachable and not status.tone:
-            busy = status.running + status.starting
-            strong, rest = f"{busy} / {busy + status.idle}", f"{status.in_queue} queued"
-        rest = f"·  {rest.replace(' · ', '  ·  ')}" if rest else ""
-        self.window.topbar.endpoint.show_state(strong, rest, role=role)
-        self._endpoint = status
 
     def _open_comfy(self) -> None:
         if (house := self._house()) is None:
@@ -406,16 +429,6 @@ class Panel:
             await house.stop()
             await self._look()
 
-    def _open_endpoint(self) -> None:
-        if self._endpoint is not None:
-            popover = endpoint_popover(
-                self._theme,
-                target_name(chosen_place(self.settings)),
-                self._endpoint,
-                look=self.health.look_now,
-            )
-            popover.open_under(self.window.topbar.endpoint, right=True)
-
     # The end.
 
     async def _ask_to_close(self) -> None:
@@ -437,6 +450,7 @@ class Panel:
 
     async def _close(self) -> None:
         self.window.close_now()
+        self.tray.close()
         self.feed.stop()
         await self.scope.close()
         await self.desk.close()

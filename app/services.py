@@ -19,7 +19,7 @@ from .endpoint.client import JobClient
 from .endpoint.config import EndpointConfig
 from .endpoint.local import Access, LocalEndpoint, peek
 from .endpoint.model import Health
-from .endpoint.rates import RateCard
+from .endpoint.rates import RateCard, is_managed
 from .errors import BadInput, NeedsSetup, ProcessFailed
 from .jobs.carriers.base import Carrier
 from .jobs.carriers.choice import remote_carrier
@@ -30,7 +30,7 @@ from .jobs.request import OVERHEAD_MS
 from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import DEMO, LOCAL, Target
-from .settings import OF_COMFYUI, RUNPOD_JOB_API, RUNPOD_MANAGEMENT_API, Settings
+from .settings import OF_COMFYUI, Settings
 from .vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
 
 if TYPE_CHECKING:
@@ -235,8 +235,7 @@ def make_target(name: str, settings: Settings, house: House | None = None) -> Ta
 
 def make_rates(settings: Settings) -> RateCard | None:
     """Where prices come from; None where the job API is somebody else's than RunPod's."""
-    elsewhere = settings.runpod_base_url != RUNPOD_JOB_API
-    if elsewhere and settings.runpod_api_url == RUNPOD_MANAGEMENT_API:
+    if not is_managed(settings):
         return None
 
     async def client() -> AccountClient | None:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -162,6 +162,14 @@ def entered_key(value: str) -> Secret:
     return secret
 
 
+def masked(secret: Secret) -> str:
+    """A key as it may be shown: its ends where enough stays hidden between them, and never how long it is."""
+    key = secret.reveal()
+    if len(key) <= _SHORT_KEY:
+        return _DOTS if key else ""
+    return f"{key[:4]}{_DOTS}{key[-4:]}"
+
+
 def _key(value: str) -> Secret:
     key = value.strip()
     if not key.isascii() or not key.isprintable():
@@ -172,6 +180,35 @@ def _key(value: str) -> Secret:
 def _words(value: str) -> tuple[str, ...]:
     """As a shell reads them, so that a path may hold blanks; Windows' backslashes are no escapes."""
     return tuple(value.split() if os.name == "nt" else shlex.split(value))
+
+
+def arguments_of(text: str) -> tuple[str, ...]:
+    """Arguments that somebody typed in one line.
+
+    Raises:
+        BadInput: when a quotation mark is not closed.
+    """
+    try:
+        return _words(text)
+    except ValueError:
+        raise BadInput("A quotation mark is not closed.") from None
+
+
+def as_line(arguments: Collection[str]) -> str:
+    """The reverse of :func:`arguments_of`."""
+    return " ".join(arguments) if os.name == "nt" else shlex.join(arguments)
+
+
+def _said_yes(value: str) -> bool:
+    word = value.strip().casefold()
+    if word not in _YES and word not in _NO:
+        raise ValueError("neither yes nor no")
+    return word in _YES
+
+
+def _said(check: Callable[[Any], Any], read: Callable[[str], Any] = str.casefold) -> Callable[[str], Any]:
+    """A value as the environment has it, which knows texts only."""
+    return lambda value: check(read(value.strip()))
 
 
 def _one_of(*allowed: Any) -> Callable[[Any], Any]:
@@ -197,6 +234,8 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 _LONGEST_S = 7 * 86_400.0
 _MOST_USD = 1_000_000.0
+_SHORT_KEY, _DOTS = 12, "•" * 8
+_YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "output_dir": _path,
     "comfyui_url": _url,
@@ -234,7 +273,18 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "RUNPOD_S3_SECRET_KEY": ("runpod_s3_secret_key", _key),
     "EXECUTION_TIMEOUT": ("execution_timeout_s", _seconds),
     "COMFY_RUNPOD_DAILY_LIMIT": ("daily_limit_usd", _dollars),
+    "COMFY_RUNPOD_OUTPUT": ("output_dir", _path),
+    "COMFY_RUNPOD_WORKERS": ("workers", _said(_count, int)),
+    "COMFY_RUNPOD_TARGET": ("target", str.strip),
+    "COMFY_RUNPOD_APPEARANCE": ("appearance", _said(_IN_FILE["appearance"])),
+    "COMFY_RUNPOD_TEXT_SIZE": ("text_size", _said(_IN_FILE["text_size"], int)),
+    "COMFY_RUNPOD_MOTION": ("motion", _said(_IN_FILE["motion"])),
+    "COMFY_RUNPOD_TRAY": ("tray", _said_yes),
+    "COMFY_RUNPOD_SYSTEM_NOTICES": ("system_notices", _said_yes),
 }
+#: Read by :meth:`Settings.load` itself: they say where the rest is.
+_PLACES = {"COMFY_RUNPOD_DATA": "data_dir", "COMFY_RUNPOD_CONFIG": "config_file"}
+_VARIABLES = {key: name for name, (key, _) in _IN_ENV.items()} | {key: name for name, key in _PLACES.items()}
 
 
 def save_settings(path: Path, changes: Mapping[str, Any]) -> None:
@@ -262,6 +312,72 @@ def from_environment(env: Mapping[str, str] = os.environ) -> frozenset[str]:
 def variable_of(name: str) -> str:
     """The environment's variable for a setting."""
     return next(variable for variable, (key, _) in _IN_ENV.items() if key == name)
+
+
+Source = Literal["default", "settings file", "keyring", "this session", "environment", "command line"]
+_FROM: dict[Source, str] = {
+    "default": "default",
+    "settings file": "from the settings file",
+    "keyring": "from the keyring",
+    "this session": "for this session only",
+    "environment": "from the environment",
+    "command line": "from the command line",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting's present value comes from, and the environment's variable for it, if there is one."""
+
+    source: Source
+    variable: str | None = None
+
+    @property
+    def text(self) -> str:
+        return " · ".join([*([self.variable] if self.variable else []), _FROM[self.source]])
+
+
+def origin_of(
+    name: str,
+    settings: Settings,
+    env: Mapping[str, str] = os.environ,
+    *,
+    in_file: Collection[str] = (),
+    only_here: Collection[str] = (),
+    command_line: Collection[str] = (),
+) -> Origin:
+    """Where the value of a setting comes from.
+
+    Args:
+        in_file: what :func:`names_in_file` gave.
+        only_here: keys that are in force and kept nowhere.
+        command_line: the settings that were given there.
+    """
+    variable = _VARIABLES.get(name)
+    secret = isinstance(getattr(settings, name), Secret) and bool(getattr(settings, name))
+    # The strongest first; a key is in no file, so one that the environment does not give is the keyring's.
+    sources: tuple[tuple[Source, bool], ...] = (
+        ("command line", name in command_line),
+        ("environment", variable is not None and bool(env.get(variable, "").strip())),
+        ("this session", secret and name in only_here),
+        ("keyring", secret),
+        ("settings file", name in in_file),
+    )
+    return Origin(next((source for source, holds in sources if holds), "default"), variable)
+
+
+def names_in_file(path: Path) -> frozenset[str]:
+    """The settings that a file gives. Blocks. Raises BadInput when it cannot be read."""
+    raw = _read(path)
+    return frozenset(key for key in _IN_FILE if raw.get(key) is not None)
+
+
+def can_be(name: str, value: Any) -> bool:
+    """Whether the settings file takes a value for a setting; None takes the setting away."""
+    try:
+        return value is None or _IN_FILE[name](value) is not None
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError):
+        return False
 
 
 def _as_yaml(values: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``comfy-runpod endpoint list`` and ``comfy-runpod key``: the RunPod account. No key is ever an argument."""
+"""``comfy-runpod endpoint list|set|workers`` and ``key``: the RunPod account. No key is ever an argument."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import asyncio
 import getpass
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from ..endpoint.account import AccountClient
 from ..endpoint.account_model import Endpoint
-from ..endpoint.prices import Price, price_of
-from ..errors import NeedsSetup
+from ..endpoint.prices import Price, price_of, rate_of
+from ..endpoint.terms import terms
+from ..errors import BadInput, NeedsSetup
 from ..settings import Settings, entered_key, from_environment, variable_of
 from ..vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, forget, with_keys, write
 
@@ -36,6 +38,63 @@ async def list_endpoints(arguments: argparse.Namespace, settings: Settings) -> i
             sys.stdout.write(f"{mark} {_line(each, price)}\n")
     if not endpoints and not arguments.json:
         sys.stdout.write("The account has no endpoint yet.\n")
+    return 0
+
+
+async def set_endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Change an endpoint's workers, idle time or image, and say what it costs then."""
+    name = arguments.id or settings.runpod_endpoint_id
+    if not name:
+        raise BadInput("No endpoint is given.", hint="Give its id, as `comfy-runpod endpoint list` shows it.")
+    client = await account_client(settings)
+    changed = await client.change(
+        name,
+        workers_min=arguments.min,
+        workers_max=arguments.max,
+        idle_timeout_s=arguments.idle,
+        image=arguments.image,
+    )
+    gpus = await client.gpu_types()
+    if arguments.json:
+        sys.stdout.write(json.dumps(_as_json(changed, price_of(changed, gpus))) + "\n")
+        return 0
+    sys.stdout.write(f"  {_line(changed, price_of(changed, gpus))}\n")
+    for sentence in terms(
+        rate_of(changed, gpus),
+        workers_min=changed.workers_min or 0,
+        workers_max=changed.workers_max or 0,
+        idle_s=changed.idle_timeout_s or 0,
+    ):
+        sys.stdout.write(f"{sentence}\n")
+    return 0
+
+
+async def list_workers(arguments: argparse.Namespace, settings: Settings) -> int:
+    """The workers there are now, and how far the newest version is."""
+    name = arguments.id or settings.runpod_endpoint_id
+    if not name:
+        raise BadInput("No endpoint is given.", hint="Give its id, as `comfy-runpod endpoint list` shows it.")
+    client = await account_client(settings)
+    live, roll_out = await asyncio.gather(client.workers(name), client.roll_out(name))
+    if arguments.json:
+        told = {"workers": [asdict(each) for each in live.workers], "counts": dict(live.counts)}
+        told["rollout"] = {
+            key: getattr(roll_out, key) for key in ("in_progress", "on_latest", "total", "version")
+        }
+        sys.stdout.write(json.dumps(told) + "\n")
+        return 0
+    for each in live.workers:
+        parts = [
+            each.status.lower(),
+            each.gpu_type or "",
+            each.data_centre or "",
+            "outdated" if each.is_stale else "",
+        ]
+        sys.stdout.write(f"  {each.id}  {' · '.join(part for part in parts if part)}\n")
+    if not live.workers:
+        sys.stdout.write("No worker is up.\n")
+    if roll_out.total:
+        sys.stdout.write(f"{roll_out.on_latest} of {roll_out.total} workers on version {roll_out.version}\n")
     return 0
 
 

@@ -18,12 +18,13 @@ from ..settings import Settings
 async def endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "serve":
         return await _serve(arguments, settings)
-    if arguments.action == "list":
-        # Only here: it brings an HTTP library that nothing else of the panel uses.
-        from .account import list_endpoints
+    if arguments.action == "health":
+        return await _health(arguments, settings)
+    # Only here: it brings an HTTP library that the others do not use.
+    from . import account
 
-        return await list_endpoints(arguments, settings)
-    return await _health(arguments, settings)
+    commands = {"list": account.list_endpoints, "set": account.set_endpoint, "workers": account.list_workers}
+    return await commands[arguments.action](arguments, settings)
 
 
 async def _serve(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ..errors import ComfyRunPodError
+from ..settings import RUNPOD_JOB_API, RUNPOD_MANAGEMENT_API, Settings
 from .prices import Rate, rate_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ log = logging.getLogger(__name__)
 _KEPT_S, _PAUSE_S, _LIMIT_S = 3600.0, 120.0, 8.0
 
 
+def is_managed(settings: Settings) -> bool:
+    """Whether the management API is that of the job API; not where only the latter is somebody else's."""
+    return settings.runpod_base_url == RUNPOD_JOB_API or settings.runpod_api_url != RUNPOD_MANAGEMENT_API
+
+
 class RateCard:
     """The prices of all endpoints of an account.
 
@@ -27,7 +33,12 @@ class RateCard:
         client: gives a client of the account, asked for only when prices are; None: there is no key.
     """
 
-    def __init__(self, client: Callable[[], Awaitable[AccountClient | None]], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: Callable[[], Awaitable[AccountClient | None]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._clock = clock
         self._known: dict[str, Rate] = {}

@@ -108,6 +108,21 @@ def test_without_a_keyring_there_is_one_sentence(cli: Cli) -> None:
     assert (said.returncode, said.stderr) == (2, "comfy-runpod: A key is one word without blanks.\n")
 
 
+def test_an_endpoint_is_changed_and_its_workers_are_listed(program: Cli, management: Management) -> None:
+    known = Cli(program.data, {**program.extra, "RUNPOD_API_KEY": KEY, "RUNPOD_ENDPOINT_ID": "ep-one"})
+    changed = known.run("endpoint", "set", "--min", "1", "--idle", "60")
+    assert changed.returncode == 0, changed.stderr
+    assert management.endpoints["ep-one"]["workers"] == {"min": 1, "max": 3, "idleTimeout": 60}
+    assert "1 worker is always on and charged also when nothing runs, at most $" in changed.stdout
+    refused = known.run("endpoint", "set", "ep-one", "--min", "9")
+    assert (refused.returncode, "above workers.max" in refused.stderr) == (1, True)
+    assert known.run("endpoint", "set").returncode == 2
+    listed = known.run("endpoint", "workers", "ep-one")
+    assert "w1  running · NVIDIA GeForce RTX 4090 · EU-RO-1 · outdated" in listed.stdout
+    assert " workers on version " in listed.stdout
+    assert json.loads(known.run("endpoint", "workers", "--json").stdout)["workers"][0]["id"] == "w1"
+
+
 def test_what_a_job_costs_is_told_and_set_against_the_bill(
     program: Cli, management: Management, tmp_path: Path
 ) -> None:

@@ -20,9 +20,13 @@ from typing import Any
 
 from PySide6.QtWidgets import QApplication
 
+from app.account_watch import AccountStatus, Listed
 from app.comfyui.find import Found
 from app.comfyui.status import ComfyState, ComfyStatus
+from app.endpoint.account_model import Endpoint, LiveWorkers, RollOut
+from app.endpoint.prices import Price, Rate
 from app.health import EndpointStatus
+from app.jobs import runs
 from app.jobs.model import Job, JobEvent, JobSpec, Move, OutputFile
 from app.jobs.states import State
 from app.panel import Panel
@@ -37,6 +41,7 @@ FULL, SMALL = (1440, 900), (1024, 640)
 #: A quarter to three of a Wednesday: what is 20 minutes old is still of today.
 NOW = time.mktime((2026, 10, 14, 14, 32, 0, 0, 0, -1))
 ENDPOINT = "comfy-flux-prod"
+RATE = Rate(0.00053, 5.0, "ADA_48_PRO")
 PICTURES = Path(__file__).parents[2] / "resources" / "workflows" / "previews"
 _VIEWS = [PICTURES / f"{name}.jpg" for name in ("hello", "batch", "photo", "variations")]
 _MISSING = "sd3.5_large_fp8_scaled.safetensors"
@@ -95,7 +100,11 @@ def made(
         "state": state, "created_at": created, "changed_at": NOW - ago,
         "started_at": created + waited if begun else None, "ended_at": NOW - ago if final else None,
         "outputs": outputs if state is State.DONE else (), "expected": Expected(kind, files, wide, high),
+        "execution_ms": int(ran * 1000) if final and begun else None, "delay_ms": int(waited * 1000),
+        "worker_id": f"w{number % 2}", "workflow": name, "cold": False,
     }  # fmt: skip
+    if target == ENDPOINT:
+        base |= {"rate": RATE.usd_per_s, "idle_s": RATE.idle_s, "gpu": RATE.gpu}
     way = [(State.PREPARING, created), (State.SUBMITTING, created), (State.WAITING, created + 1)]
     way += [(State.RUNNING, created + waited)] if begun else []
     way += [(State.DOWNLOADING, NOW - ago - 1)] if state is State.DONE else []
@@ -158,6 +167,21 @@ FINISHED = (
     *(made(n, f"Study {n - 12}", State.DONE, waited=2, ran=12, ago=1300 + n * 60) for n in range(13, 45)),
 )  # fmt: skip
 JOBS = (FLUX, ROOM, *WAITING, *FINISHED)
+ACCOUNT = AccountStatus(
+    {
+        each.id: Listed(each, Price(usd, usd), Rate(usd, 5.0, each.gpu_pools[0]))
+        for each, usd in (
+            (
+                Endpoint(
+                    ENDPOINT, ENDPOINT, "QUEUE", "marta/comfy:7", 0, 3, 5, ("ADA_48_PRO",), volumes=("v",)
+                ),
+                0.00053,
+            ),
+            (Endpoint("comfy-wan-test", "comfy-wan-test", "QUEUE", None, 0, 0, 5, ("HOPPER_80",)), 0.00116),
+        )
+    },
+    checked_at=time.time() - 12,
+)
 
 
 @asynccontextmanager
@@ -173,11 +197,13 @@ async def opened(
     (folder / "ComfyUI").mkdir(parents=True, exist_ok=True)
     known: dict[str, Any] = {
         "comfyui_dir": folder / "ComfyUI", "runpod_endpoint_id": ENDPOINT, "target": ENDPOINT,
-        "runpod_api_key": Secret("of-a-test"), "welcomed": True, "config_file": data / "settings.yaml",
+        "runpod_api_key": Secret("of-a-test"), "runpod_api_url": "http://127.0.0.1:9", "welcomed": True,
+        "config_file": data / "settings.yaml",
     }  # fmt: skip
     panel = Panel(theme, Settings(data_dir=data, output_dir=folder / "out", **{**known, **settings}))
     queue = panel.window.queue
     panel.model._now = queue.delegate._now = queue.inspector._now = lambda: NOW
+    panel.chips._now = lambda: NOW
     panel.model.tick()
     if size is not None:
         panel.window.resize(*size)
@@ -185,6 +211,7 @@ async def opened(
         await panel.desk.open()
         _fill(data / "jobs.sqlite", jobs)
         await panel._read_jobs()
+        await panel.chips._read_spend()
         panel.window.show()
         panel.window.activateWindow()
         for each in jobs:
@@ -212,11 +239,18 @@ async def scene(
         panel._show_comfy(ComfyStatus(ComfyState.RUNNING, "http://127.0.0.1:8188", NOW - 720, "0.3.64"))
         text = "1 running · 1 starting · 3 in queue"
         figures = EndpointStatus("runpod", True, running=1, starting=1, idle=1, in_queue=3, text=text)
-        panel._show_endpoint(replace(figures, checked_at=time.time() - 2))
+        panel.chips.account.status = ACCOUNT
+        panel.chips.account.workers = _workers  # type: ignore[method-assign]
+        panel._show_places()
+        panel.chips.show_endpoint(replace(figures, checked_at=time.time() - 2))
         await arrange(panel)
         await until(lambda: not panel.scope._tasks)
         await settled()
         yield panel
+
+
+async def _workers(endpoint_id: str) -> tuple[LiveWorkers, RollOut]:
+    return LiveWorkers((), {}), RollOut(in_progress=True, on_latest=1, total=3, version=7)
 
 
 async def _queue_empty(panel: Panel) -> None:
@@ -305,6 +339,8 @@ def _fill(path: Path, jobs: Sequence[Made]) -> None:
             )
             moves = [(job.id, move.at, move.state, move.note) for move in each.moves]
             db.executemany("INSERT INTO moves VALUES (?, ?, ?, ?)", moves)
+            if runs.used_a_worker(job):
+                runs.enter(db, job)
 
 
 def _close_popups() -> None:

@@ -138,9 +138,9 @@ async def test_chips_and_target_menu(theme: Theme, tmp_path: Path) -> None:
         bar = panel.window.topbar
         assert bar.comfy.text == "ComfyUI running"
         assert bar.endpoint.text == "1 running ·  1 starting  ·  3 in queue"
-        panel._show_endpoint(EndpointStatus(text="3 throttled · 4 in queue", tone="amber"))
+        panel.chips.show_endpoint(EndpointStatus(text="3 throttled · 4 in queue", tone="amber"))
         assert bar.endpoint.text == "3 throttled ·  4 in queue"
-        panel._show_endpoint(EndpointStatus(text="Endpoint unreachable", tone="red"))
+        panel.chips.show_endpoint(EndpointStatus(text="Endpoint unreachable", tone="red"))
         assert bar.endpoint.text == "Endpoint unreachable"
 
 
@@ -163,7 +163,7 @@ async def test_narrow_windows_use_fewer_words(theme: Theme, tmp_path: Path) -> N
         assert not head.count.isVisible()
         head.open_search()
         assert head.search.isVisible()
-        panel._show_endpoint(
+        panel.chips.show_endpoint(
             EndpointStatus(
                 reachable=True, running=1, starting=1, idle=1, in_queue=3, text="1 running · 3 in queue"
             )

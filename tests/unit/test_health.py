@@ -150,6 +150,21 @@ async def test_a_new_key_is_used_at_once(runpod: RunPod, settings: Settings) -> 
         await until(lambda: len(runpod.asked) == 2)
 
 
+async def test_unseen_it_looks_seldom_and_at_once_when_it_is_seen_again(
+    runpod: RunPod, settings: Settings
+) -> None:
+    watch = HealthWatch(settings, pace=Pace(busy_s=0.01, idle_s=0.01, hidden_s=60, longest_s=60))
+    watch.look_at("abcdef")
+    watch.set_shown(shown=False)
+    watch.set_busy(busy=True)
+    async with running(watch) as seen:
+        await until(lambda: seen and seen[-1].reachable)
+        await asyncio.sleep(0.1)
+        assert len(runpod.asked) == 1
+        watch.set_shown(shown=True)
+        await until(lambda: len(runpod.asked) > 3)
+
+
 async def test_with_jobs_it_looks_more_often(runpod: RunPod, settings: Settings) -> None:
     watch = HealthWatch(settings, pace=Pace(busy_s=0.01, idle_s=60, longest_s=60))
     watch.look_at("abcdef")

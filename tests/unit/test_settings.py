@@ -19,7 +19,20 @@ from hypothesis import settings as checked
 from hypothesis import strategies as st
 
 from app.errors import BadInput
-from app.settings import RUNPOD_JOB_API, RedactingFilter, Secret, Settings, from_environment, save_settings
+from app.settings import (
+    RUNPOD_JOB_API,
+    RedactingFilter,
+    Secret,
+    Settings,
+    arguments_of,
+    as_line,
+    can_be,
+    from_environment,
+    masked,
+    names_in_file,
+    origin_of,
+    save_settings,
+)
 
 KEY = "rpa_VERYSECRETKEY+0123456789"
 
@@ -337,3 +350,123 @@ def test_a_stack_in_a_log_line_is_redacted_too(settings: Settings) -> None:
     record = logging.LogRecord("x", logging.INFO, "f", 1, "m", (), None, sinfo=f"at {KEY}")
     assert RedactingFilter(settings).filter(record)
     assert record.stack_info == "at ***"
+
+
+# -- where a value comes from -------------------------------------------------------------------------
+
+
+def test_each_source_is_named_and_the_strongest_wins(tmp_path: Path) -> None:
+    settings = load(tmp_path, "workers: 3\nruns: 1\ntray: true\ntarget:\nrunpod_api_key: of-the-file\n")
+    in_file = names_in_file(settings.config_file)
+    assert in_file == {"workers", "tray"}
+    env = {"COMFY_RUNPOD_TRAY": "no", "COMFY_RUNPOD_DATA": "/x", "EXECUTION_TIMEOUT": " "}
+
+    def text(name: str, **more: Any) -> str:
+        return origin_of(name, settings, env, in_file=in_file, **more).text
+
+    assert text("workers") == "COMFY_RUNPOD_WORKERS · from the settings file"
+    assert text("tray") == "COMFY_RUNPOD_TRAY · from the environment"
+    assert text("data_dir") == "COMFY_RUNPOD_DATA · from the environment"
+    assert text("execution_timeout_s") == "EXECUTION_TIMEOUT · default"
+    assert text("tray", command_line=["tray"]) == "COMFY_RUNPOD_TRAY · from the command line"
+    assert text("welcomed") == "default"
+    assert text("runpod_api_key") == "RUNPOD_API_KEY · default"
+
+
+def test_a_key_is_the_keyrings_unless_it_was_only_entered(settings: Settings) -> None:
+    def source(env: dict[str, str], *only_here: str) -> str:
+        return origin_of("runpod_api_key", settings, env, only_here=only_here).source
+
+    assert source({}) == "keyring"
+    assert source({}, "runpod_api_key") == "this session"
+    assert source({"RUNPOD_API_KEY": KEY}, "runpod_api_key") == "environment"
+
+
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(Settings)])
+def test_every_setting_has_a_variable(tmp_path: Path, name: str) -> None:
+    origin = origin_of(name, load(tmp_path), {})
+    assert origin.source == "default"
+    assert (origin.variable is None) == (name == "welcomed")
+
+
+def test_the_file_of_a_newer_or_broken_program_names_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    assert names_in_file(path) == frozenset()
+    path.write_text("of_a_newer_version: 1\n")
+    assert names_in_file(path) == frozenset()
+    path.write_text("a: [")
+    with pytest.raises(BadInput, match=r"settings\.yaml"):
+        names_in_file(path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("COMFY_RUNPOD_OUTPUT", "/out", "output_dir", Path("/out").absolute()),
+        ("COMFY_RUNPOD_WORKERS", " 4 ", "workers", 4),
+        ("COMFY_RUNPOD_TARGET", " demo ", "target", "demo"),
+        ("COMFY_RUNPOD_APPEARANCE", "Dark", "appearance", "dark"),
+        ("COMFY_RUNPOD_TEXT_SIZE", "125", "text_size", 125),
+        ("COMFY_RUNPOD_MOTION", "reduced", "motion", "reduced"),
+        ("COMFY_RUNPOD_TRAY", "Yes", "tray", True),
+        ("COMFY_RUNPOD_TRAY", "0", "tray", False),
+        ("COMFY_RUNPOD_SYSTEM_NOTICES", "on", "system_notices", True),
+    ],
+)
+def test_the_environment_decides_over_the_file(
+    tmp_path: Path, variable: str, text: str, name: str, value: object
+) -> None:
+    found = getattr(load(tmp_path, "workers: 2\ntray: true\nappearance: light\n", **{variable: text}), name)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("COMFY_RUNPOD_WORKERS", "0"),
+        ("COMFY_RUNPOD_WORKERS", "1.5"),
+        ("COMFY_RUNPOD_APPEARANCE", "blue"),
+        ("COMFY_RUNPOD_TEXT_SIZE", "95"),
+        ("COMFY_RUNPOD_TEXT_SIZE", "large"),
+        ("COMFY_RUNPOD_MOTION", "none"),
+        ("COMFY_RUNPOD_TRAY", "maybe"),
+        ("COMFY_RUNPOD_SYSTEM_NOTICES", "2"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named(tmp_path: Path, variable: str, text: str) -> None:
+    with pytest.raises(BadInput, match=variable):
+        load(tmp_path, **{variable: text})
+
+
+def test_what_the_file_takes_is_known_before_it_is_written() -> None:
+    assert can_be("workers", 2)
+    assert can_be("workers", None)
+    assert can_be("tray", False)
+    assert not can_be("workers", "2")
+    assert not can_be("runpod_api_key", KEY)
+
+
+@checked(deadline=None)
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80))
+def test_a_mask_shows_no_more_than_eight_letters_of_a_key(key: str) -> None:
+    mask = masked(Secret(key))
+    shown = mask.replace("•", "")
+    assert len(shown) <= 8
+    assert bool(mask) == bool(key)
+    assert len(mask) in (0, 8, 16)
+    if len(key) <= 12:
+        assert shown == ""
+    else:
+        assert (key[:4], key[-4:]) == (shown[:4], shown[4:])
+
+
+@checked(deadline=None)
+@given(st.lists(st.text(st.characters(exclude_characters="\0"))))
+@pytest.mark.skipif("os.name == 'nt'", reason="there a line is split at blanks only")
+def test_arguments_are_the_same_after_a_line(arguments: list[str]) -> None:
+    assert arguments_of(as_line(arguments)) == tuple(arguments)
+
+
+def test_a_quotation_mark_that_is_not_closed_is_said() -> None:
+    with pytest.raises(BadInput, match="not closed"):
+        arguments_of("--name 'open")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ...comfyui.status import ComfyState, ComfyStatus
 from ...health import EndpointStatus
@@ -55,41 +56,66 @@ def comfy_popover(
     return popover
 
 
-def endpoint_popover(
-    theme: Theme, name: str, status: EndpointStatus, *, look: Callable[[], object]
-) -> Popover:
-    """Workers by state, the queue, and how old these figures are."""
-    popover = Popover(theme, 320)
-    head = row(Text(theme, name, "section"), None)
-    tone = {"amber": "amber", "red": "red"}.get(status.tone, "green" if status.reachable else "grey")
-    words = {"amber": "Throttled", "red": "Unreachable"}.get(
-        status.tone, "Healthy" if status.reachable else "Asleep"
-    )
-    head.addWidget(PillLabel(theme, words, tone, "check" if tone == "green" else ""))
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """What the endpoint's popover shows beside its figures.
+
+    Attributes:
+        most: how many workers there may be, when that is known.
+        lines: names and values, in the order shown.
+        repair: what is wrong with how the endpoint is set, and what a click does about it.
+        acts: further buttons.
+    """
+
+    name: str
+    most: int | None = None
+    lines: Sequence[tuple[str, str]] = ()
+    repair: tuple[str, str, Callable[[], object]] | None = None
+    acts: Sequence[tuple[str, Callable[[], object]]] = ()
+
+
+def endpoint_popover(theme: Theme, view: EndpointView, status: EndpointStatus) -> tuple[Popover, Wrapped]:
+    """Workers by state, the queue, money and how old the figures are; and a text for what comes later."""
+    popover = Popover(theme, 336)
+    head = row(Text(theme, view.name, "section"), None)
+    head.addWidget(PillLabel(theme, *_health(status, view)))
     popover.body.addLayout(head)
     counts = row(gap=0)
     for word in ("running", "starting", "idle", "throttled"):
         count: int = getattr(status, word)
-        number = Text(theme, str(count), "title", "amber" if word == "starting" and count else "text")
+        strong = word in ("starting", "throttled") and count
+        number = Text(theme, str(count), "title", "amber" if strong else "text")
         counts.addLayout(column(number, Text(theme, word, "caption", "text2")), 1)
     popover.body.addLayout(counts)
-    workers = status.running + status.starting + status.idle
+    busy = status.running + status.starting
+    workers = view.most if view.most is not None else busy + status.idle
     bar = Bar(theme)
-    bar.set_part((status.running + status.starting) / workers if workers else 0.0)
+    bar.set_part(min(busy / workers, 1.0) if workers else 0.0)
     popover.body.addWidget(bar)
-    in_use = (
-        f"{status.running + status.starting} of {workers} workers in use" if workers else "No worker is up"
-    )
+    in_use = f"{busy} of {workers} workers in use" if workers else "No worker is up"
     popover.body.addWidget(Text(theme, in_use, "caption", "text2"))
+    later = Wrapped(theme, "", "caption", "text2")
+    later.hide()
+    popover.body.addWidget(later)
+    if view.repair is not None:
+        why, what, act = view.repair
+        popover.body.addWidget(Wrapped(theme, why, "body", "amber"))
+        _add_buttons(theme, popover, [(what, act)])
     popover.body.addWidget(hairline())
     checked = duration(max(time.time() - status.checked_at, 0)) + " ago" if status.checked_at else "not yet"
-    _add_lines(
-        theme,
-        popover,
-        [("In queue", str(status.in_queue)), ("In progress", str(status.in_progress)), ("Checked", checked)],
-    )
-    _add_buttons(theme, popover, [("Check now", look)])
-    return popover
+    _add_lines(theme, popover, [*view.lines, ("Checked", checked)])
+    _add_buttons(theme, popover, list(view.acts))
+    return popover, later
+
+
+def _health(status: EndpointStatus, view: EndpointView) -> tuple[str, str, str]:
+    if view.most == 0:
+        return "Switched off", "amber", "triangle-alert"
+    if status.tone == "amber":
+        return "Throttled", "amber", "triangle-alert"
+    if status.tone == "red":
+        return "Unreachable", "red", "x"
+    return ("Healthy", "green", "check") if status.reachable else ("Asleep", "grey", "")
 
 
 def _add_lines(theme: Theme, popover: Popover, lines: list[tuple[str, str]]) -> None:

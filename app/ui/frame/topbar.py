@@ -14,20 +14,28 @@ from ..theme import Theme
 from ..theme.tokens import TOP_BAR_H
 from ..widgets.basics import Button, Icon, Text, hairline, row
 from ..widgets.floating import Popover
-from ..widgets.paint import paint_icon, paint_text, text_width
+from ..widgets.paint import paint_icon, paint_pill, paint_text, pill_height, pill_width, text_width
 from ..widgets.small import Dot
 from .notices import notice_row
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A target as the selector shows it. ``key`` is the target's name for the job runner."""
+    """A target as the selector shows it.
+
+    ``key`` is the target's name for the job runner, ``pill`` a word for one that is not well.
+    """
 
     key: str
     title: str
     note: str = ""
     icon: str = "monitor"
     tone: str = "teal"
+    pill: str = ""
+
+
+_TARGET_LEAST_W = 176
+_MANAGE = Place("", "Manage places…", "Settings", "settings", "text3")
 
 
 class TargetButton(Button):
@@ -37,7 +45,8 @@ class TargetButton(Button):
         super().__init__(theme, kind="target", tip="Where dropped workflows run", keys="Ctrl+T")
         self._place: Place | None = None
         self._short = False
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        # In a tight bar its name is the one that can be cut.
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
 
     def show_place(self, place: Place | None, *, short: bool) -> None:
         self._place, self._short = place, short
@@ -48,10 +57,10 @@ class TargetButton(Button):
     def sizeHint(self) -> QSize:
         words = 0 if self._short else text_width(self._theme, "Run on", "body") + 6
         width = words + text_width(self._theme, self._title(), "strong") + 12 + 16 + 8 + 28 + 12
-        return QSize(min(max(width, 176 if self._short else 228), 360), 32)
+        return QSize(min(max(width, _TARGET_LEAST_W if self._short else 228), 360), 32)
 
     def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
+        return QSize(_TARGET_LEAST_W, 32)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
@@ -92,11 +101,11 @@ class Chip(QFrame):
     clicked = Signal()
     linked = Signal()
 
-    def __init__(self, theme: Theme, name: str, icon: str = "") -> None:
+    def __init__(self, theme: Theme, name: str, icon: str = "", *, bare: bool = False) -> None:
         super().__init__()
         self._name = name
         self._button = _ChipButton(theme, kind="chip", tip=name)
-        self._dot = Dot(theme) if not icon else None
+        self._dot = Dot(theme) if not icon and not bare else None
         self._icon = Icon(theme, icon, "text3") if icon else None
         self._words = [Text(theme, "", "row"), Text(theme, "", "body", "text2")]
         self._link = Button(theme, "", "link")
@@ -105,12 +114,11 @@ class Chip(QFrame):
         self.setFixedHeight(32)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.setLayout(row(self._button))
-        lead: QWidget = self._dot or self._icon or QWidget()
-        lead.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        lead.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        for words in self._words:
-            words.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._button.setLayout(row(lead, *self._words, self._link, margins=(12, 0, 12, 0)))
+        lead: list[QWidget] = [part for part in (self._dot, self._icon) if part is not None]
+        for part in (*lead, *self._words):
+            part.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+            part.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._button.setLayout(row(*lead, *self._words, self._link, margins=(12, 0, 12, 0)))
 
     @property
     def button(self) -> Button:
@@ -137,10 +145,13 @@ class Chip(QFrame):
 
 
 class TopBar(QWidget):
-    """Signals: ``target_chosen`` with the key of a place; ``add_wanted`` for more places."""
+    """Signals: ``target_chosen`` with the key of a place; ``places_wanted`` for more places;
+    ``refresh_wanted`` for the account's endpoints anew.
+    """
 
     target_chosen = Signal(str)
     places_wanted = Signal()
+    refresh_wanted = Signal()
 
     def __init__(self, theme: Theme, notices: Notices) -> None:
         super().__init__()
@@ -151,16 +162,27 @@ class TopBar(QWidget):
         self._places: Sequence[Place] = ()
         self._key = ""
         self._short = False
+        self._refresh: Place | None = None
         self.target = TargetButton(theme)
         self.target.clicked.connect(self.open_targets)
         self.comfy = Chip(theme, "ComfyUI")
         self.endpoint = Chip(theme, "Endpoint", "server")
+        self.spend = Chip(theme, "Spend", bare=True)
+        self.spend.hide()
         self.bell = Button(theme, kind="icon", icon="bell", tip="Past notices")
         self.bell.clicked.connect(self.open_notices)
         notices.told.connect(self._mark_bell)
         self.setLayout(
-            row(self.target, None, self.comfy, self.endpoint, self.bell, gap=12, margins=(16, 0, 16, 1))
+            row(
+                *(self.target, None, self.comfy, self.endpoint, self.spend, self.bell),
+                gap=12,
+                margins=(16, 0, 16, 1),
+            )
         )
+
+    def show_refresh(self, note: str) -> None:
+        """Offer to ask for the account's endpoints anew; ``note`` says how old they are, empty: no offer."""
+        self._refresh = Place("", "Refresh endpoints", note, "refresh-cw", "text3") if note else None
 
     def show_places(self, places: Sequence[Place], key: str) -> None:
         """The places there are, and which one is in force."""
@@ -180,19 +202,19 @@ class TopBar(QWidget):
         head.setContentsMargins(10, 0, 0, 4)
         popover.body.addWidget(head)
         for place in self._places:
-            item = MenuRow(
-                self._theme, place.icon, place.tone, place.title, place.note, place.key == self._key
-            )
+            item = MenuRow(self._theme, place, checked=place.key == self._key)
             item.clicked.connect(lambda _=False, key=place.key: self.target_chosen.emit(key))
             item.clicked.connect(popover.close)
             popover.body.addWidget(item)
             if place.key == self._key:
                 item.setFocus(Qt.FocusReason.PopupFocusReason)
         popover.body.addWidget(hairline())
-        more = MenuRow(self._theme, "settings", "text3", "Manage places…", "Settings, ComfyUI", False)
-        more.clicked.connect(self.places_wanted)
-        more.clicked.connect(popover.close)
-        popover.body.addWidget(more)
+        for more, wanted in ((self._refresh, self.refresh_wanted), (_MANAGE, self.places_wanted)):
+            if more is not None:
+                item = MenuRow(self._theme, more)
+                item.clicked.connect(wanted)
+                item.clicked.connect(popover.close)
+                popover.body.addWidget(item)
         popover.open_under(self.target)
 
     def open_notices(self) -> None:
@@ -213,10 +235,11 @@ class TopBar(QWidget):
 class MenuRow(Button):
     """A row of a menu with two lines, an icon in its place's colour, and a check for the one in force."""
 
-    def __init__(self, theme: Theme, icon: str, tone: str, title: str, note: str, checked: bool) -> None:
+    def __init__(self, theme: Theme, place: Place, *, checked: bool = False) -> None:
         super().__init__(theme, kind="menurow")
-        self._parts = (icon, tone, title, note, checked)
-        self.setAccessibleName(f"{title}, {note}{', in force' if checked else ''}")
+        self._place, self._checked = place, checked
+        told = [place.title, place.note, place.pill, "in force" if checked else ""]
+        self.setAccessibleName(", ".join(part for part in told if part))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         # Outside a dialog a button of Qt's takes the space bar only.
@@ -227,11 +250,17 @@ class MenuRow(Button):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
-        icon, tone, title, note, checked = self._parts
+        place, theme = self._place, self._theme
         painter = QPainter(self)
-        box = self.rect()
-        paint_icon(painter, self._theme, icon, tone, box.adjusted(12, 16, 28 - box.width(), -16))
-        paint_text(painter, self._theme, box.adjusted(42, 5, -40, -24), title, "row")
-        paint_text(painter, self._theme, box.adjusted(42, 24, -40, -5), note, "caption", "text3")
-        if checked:
-            paint_icon(painter, self._theme, "check", "text", box.adjusted(box.width() - 30, 16, -14, -16))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box, right = self.rect(), 40
+        if place.pill:
+            width = pill_width(theme, place.pill)
+            x = box.width() - width - (36 if self._checked else 14)
+            paint_pill(painter, theme, x, (box.height() - pill_height(theme)) // 2, place.pill, "amber")
+            right = box.width() - x + 8
+        paint_icon(painter, theme, place.icon, place.tone, box.adjusted(12, 16, 28 - box.width(), -16))
+        paint_text(painter, theme, box.adjusted(42, 5, -right, -24), place.title, "row")
+        paint_text(painter, theme, box.adjusted(42, 24, -right, -5), place.note, "caption", "text3")
+        if self._checked:
+            paint_icon(painter, theme, "check", "text", box.adjusted(box.width() - 30, 16, -14, -16))

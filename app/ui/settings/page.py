@@ -1,38 +1,47 @@
-"""Settings: appearance, ComfyUI's folder, where results go, and what the program is made of."""
+"""The Settings page: sections of settings, a search over all of them, and saving what was changed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QFileDialog, QVBoxLayout, QWidget
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QFileDialog, QWidget
 
-from ... import __version__
 from ...errors import BadInput
-from ...files import resource
-from ...settings import Settings
-from ..desktop import open_path
+from ...settings import Origin, Settings, can_be, names_in_file, origin_of
 from ..loop import shown
 from ..tasks import TaskScope
 from ..theme import Theme
 from ..theme.tokens import MARGIN, PAGE_HEAD_H
-from ..widgets.basics import Button, Text, column, row
+from ..widgets.basics import Text, column, row
 from ..widgets.fields import SearchField
 from ..widgets.scrolling import ScrollBox
-from ..widgets.small import Segments, Switch
-from .rows import PathField, Section, SettingRow
+from ..widgets.small import Segments
+from . import sections
+from .account import AccountDoor, KeyRow
+from .editors import PathField
+from .endpoints import EndpointRow
+from .nav import SectionNav
+from .rows import Section, SettingRow
+from .sections import Entry
 
-_NAV_W, _CONTENT_W = 208, 800
-_APPEARANCE = (("system", "System"), ("light", "Light"), ("dark", "Dark"))
-_SIZES = (("90", "90 %"), ("100", "100 %"), ("110", "110 %"), ("125", "125 %"))
+if TYPE_CHECKING:
+    from ...endpoint.account import KeyCheck
+    from ...endpoint.account_model import Endpoint
+
+_NAV_W, _CONTENT_W, _NEAR = 208, 800, 40
+#: Paths that are files; all others are folders.
+_FILES = ("comfyui_python",)
 
 
 class SettingsPage(QWidget):
     """Args: ``change`` saves values by name and puts them in force; it raises BadInput for wrong ones.
-    ``problem_of`` says what is wrong with a ComfyUI folder.
+    ``fixed`` are the settings that the environment decides. ``problem_of`` says what is wrong with a ComfyUI
+    folder. ``door`` leads to the keyring and the account; without it keys cannot be entered.
 
     Signals:
         welcome_wanted: the first steps once more.
@@ -48,186 +57,233 @@ class SettingsPage(QWidget):
         scope: TaskScope,
         fixed: frozenset[str],
         problem_of: Callable[[Path], Awaitable[str]],
+        door: AccountDoor | None = None,
     ) -> None:
         super().__init__()
         self.setProperty("region", "page")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self._theme, self._settings, self._change, self._scope, self._fixed = (
-            theme,
-            settings,
-            change,
-            scope,
-            fixed,
-        )
-        self._problem_of = problem_of
-        self._sections: dict[str, Section] = {}
+        self._theme, self._settings, self._change, self._scope = theme, settings, change, scope
+        self._fixed, self._problem_of, self._door = fixed, problem_of, door
+        self._in_file: frozenset[str] = frozenset()
+        self._looked = False
+        self._saving = asyncio.Lock()
+        self.entries: dict[str, Entry] = {}
+        self.rows: dict[str, SettingRow] = {}
+        self.keys: dict[str, KeyRow] = {}
+        self._sections: dict[str, list[Section]] = {}
         self._build()
         self.show_settings()
 
-    def show_settings(self) -> None:
-        """Show the values in force."""
+    # What is shown.
+
+    def show_settings(self, saved: str = "") -> None:
+        """Show the values in force; what is being typed stays, but for the setting that was ``saved``."""
         settings = self._settings()
-        fixed = {name: f"the environment ({name.upper()})" for name in self._fixed}
-        self._comfy.show_path(settings.comfyui_dir, fixed_by=fixed.get("comfyui_dir", ""))
-        self._python.show_path(settings.comfyui_python, fixed_by=fixed.get("comfyui_python", ""))
-        self._output.show_path(settings.output_dir)
-        self._appearance.choose(settings.appearance)
-        self._size.choose(str(settings.text_size))
-        self._motion.setChecked(settings.motion == "reduced")
+        for name, entry in self.entries.items():
+            origin = self._origin(name, settings)
+            self.rows[name].show_origin(origin.text)
+            if name != saved and (self.rows[name].is_wrong or entry.editor.is_typed_in()):
+                continue
+            entry.editor.show_value(getattr(settings, name), fixed=self._fixed_by(entry, origin))
+        for name, line in self.keys.items():
+            line.show_key(getattr(settings, name), self._origin(name, settings))
+
+    def keys_changed(self) -> None:
+        """Another key is in force."""
+        self.show_settings()
+        has_key = bool(self._settings().runpod_api_key)
+        if self._door is None or self._account.status:
+            return
+        self._endpoint_row.show_unknown(has_key=has_key)
+        if has_key and self._looked:
+            self._scope.start(self._endpoint_row.load(), "endpoints")
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._scope.start(self._opened(), "settings")
+
+    async def _opened(self) -> None:
+        """Ask the file, and the first time the keyring and RunPod, what nobody had to know before."""
+        await self._read_file()
+        if self._door is not None and not self._looked:
+            self._looked = True
+            await self._door.look()
+            self.keys_changed()
+
+    async def _read_file(self) -> None:
+        try:
+            self._in_file = await asyncio.to_thread(names_in_file, self._settings().config_file)
+        except BadInput:
+            # Saving says what is wrong with the file; here nothing is lost but a word.
+            self._in_file = frozenset()
+        self.show_settings()
+
+    def _origin(self, name: str, settings: Settings) -> Origin:
+        only_here = self._door.only_here if self._door is not None else frozenset()
+        return origin_of(name, settings, in_file=self._in_file, only_here=only_here)
+
+    def _fixed_by(self, entry: Entry, origin: Origin) -> str:
+        if entry.name in self._fixed:
+            return f"From the environment ({origin.variable})"
+        return f"Set {origin.variable} in the environment to change this" if entry.read_only else ""
+
+    # How it is built.
 
     def _build(self) -> None:
         theme = self._theme
         self.title = Text(theme, "Settings", "title")
-        search = SearchField(theme, "Search settings", 220)
-        search.textChanged.connect(self._find)
-        self.search = search
+        self.search = SearchField(theme, "Search settings", 220)
+        self.search.textChanged.connect(self._find)
         head = QWidget()
         head.setFixedHeight(PAGE_HEAD_H)
-        head.setLayout(row(self.title, None, search, margins=(MARGIN, 0, MARGIN, 0)))
-        self._build_controls()
-        self._add_section("results", "Jobs and results", [self._output_row])
-        self._add_section("comfyui", "ComfyUI", [self._comfy_row, self._python_row, self._welcome_row])
-        self._add_section("appearance", "Appearance", self._appearance_rows())
-        self._add_section("about", "About and licences", self._about_rows())
-        nav = self._nav(
-            ("results", "Queue and results", "list-video"),
-            ("comfyui", "ComfyUI", "workflow"),
-            ("appearance", "Appearance", "palette"),
-            ("about", "About and licences", "info"),
-        )
+        head.setLayout(row(self.title, None, self.search, margins=(MARGIN, 0, MARGIN, 0)))
+        self._build_sections()
+        self._none = Text(theme, "No setting has these words.", "body", "text3")
+        self._none.hide()
         content = QWidget()
         content.setMaximumWidth(_CONTENT_W)
-        content.setLayout(column(*self._sections.values(), None, gap=24, margins=(0, 0, 0, MARGIN)))
+        parts = [section for group in self._sections.values() for section in group]
+        content.setLayout(column(*parts, self._none, None, gap=24, margins=(0, 0, 0, MARGIN)))
         holder = QWidget()
         line = row(content, None)
         line.setStretch(0, 100)
         holder.setLayout(line)
         self._scroll = ScrollBox(holder, "Settings")
-        body = row(nav, gap=32, margins=(16, 0, MARGIN, 0))
+        self.nav = SectionNav(theme, sections.SECTIONS, _NAV_W - 8)
+        self.nav.chosen.connect(self._go_to)
+        self._scroll.verticalScrollBar().valueChanged.connect(self._scrolled)
+        body = row(self.nav, gap=32, margins=(16, 0, MARGIN, 0))
         body.addWidget(self._scroll, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(head)
+        layout = column(head)
         layout.addLayout(body, 1)
+        self.setLayout(layout)
 
-    def _build_controls(self) -> None:
+    def _build_sections(self) -> None:
         theme = self._theme
-        self._comfy = PathField(theme, "ComfyUI folder", lambda: self._browse("comfyui_dir", self._comfy_row))
-        self._python = PathField(
-            theme, "ComfyUI's Python", lambda: self._browse_file("comfyui_python", self._python_row)
+        add = self._add_section
+        add(
+            "runpod",
+            "Account",
+            [self._key_row("runpod_api_key", "API key", sections.API_WHY, self._show_check)],
         )
-        self._output = PathField(
-            theme, "Save outputs to", lambda: self._browse("output_dir", self._output_row)
-        )
-        where = "The folder that holds main.py. Its files stay as they are."
-        needed = "Only needed when it is not in a venv in or beside that folder."
-        self._comfy_row = SettingRow(theme, "ComfyUI folder", where, self._comfy)
-        self._python_row = SettingRow(theme, "Python of ComfyUI", needed, self._python)
-        self._output_row = SettingRow(
-            theme, "Save outputs to", "The same folder for every place to run.", self._output
-        )
-        again = Button(theme, "Show first steps")
-        again.clicked.connect(self.welcome_wanted)
-        self._welcome_row = SettingRow(
-            theme, "First steps", "Choose a ComfyUI or the demo engine once more.", again
-        )
-        self._comfy.entered.connect(lambda text: self._set("comfyui_dir", text or None, self._comfy_row))
-        self._python.entered.connect(lambda text: self._set("comfyui_python", text or None, self._python_row))
-        self._output.entered.connect(lambda text: self._set("output_dir", text or None, self._output_row))
-
-    def _appearance_rows(self) -> list[SettingRow]:
-        theme = self._theme
-        self._appearance = Segments(theme, _APPEARANCE, "Theme")
-        self._size = Segments(theme, _SIZES, "Text size")
-        self._motion = Switch(theme, "Reduce motion")
-        rows = [
-            SettingRow(theme, "Theme", "System follows the desktop, and changes with it.", self._appearance),
-            SettingRow(theme, "Text size", "Makes every text larger or smaller.", self._size),
-            SettingRow(theme, "Reduce motion", "Nothing turns, slides or travels.", self._motion),
+        self._account = self._sections["runpod"][0]
+        add("runpod", "Endpoint", [self._build_endpoint()])
+        add("jobs", "Queue and limits", self._made(sections.jobs(theme)))
+        keys = [
+            self._key_row("runpod_s3_access_key", "S3 access key", sections.S3_WHY),
+            self._key_row("runpod_s3_secret_key", "S3 secret key", "Comes with the S3 access key."),
         ]
-        self._appearance.chosen.connect(lambda key: self._set("appearance", key, rows[0]))
-        self._size.chosen.connect(lambda key: self._set("text_size", int(key), rows[1]))
-        self._motion.toggled.connect(lambda on: self._set("motion", "reduced" if on else "system", rows[2]))
-        return rows
+        add("volume", "Models and volume", [*self._made(sections.volume(theme)), *keys])
+        again = sections.first_steps(theme, self.welcome_wanted.emit)
+        add("comfyui", "ComfyUI", [*self._made(sections.comfyui(theme)), again])
+        add("appearance", "Appearance", self._made(sections.appearance(theme)))
+        add("advanced", "Advanced", self._made(sections.advanced(theme)))
+        add("about", "About and licences", sections.about(theme, lambda: self._settings().data_dir))
+        self._appearance = self.entries["appearance"].editor.findChild(Segments)
+        self._comfy, self._comfy_row = self.entries["comfyui_dir"].editor, self.rows["comfyui_dir"]
 
-    def _about_rows(self) -> list[SettingRow]:
-        theme = self._theme
-        licences = Button(theme, "Show licences")
-        licences.clicked.connect(lambda: open_path(resource("licences")))
-        data = Button(theme, "Open folder")
-        data.clicked.connect(lambda: open_path(self._settings().data_dir))
-        return [
-            SettingRow(theme, f"Comfy RunPod {__version__}", "MIT licence.", QWidget()),
-            SettingRow(
-                theme,
-                "Made with",
-                "Qt (LGPL), Inter and JetBrains Mono (SIL OFL 1.1), Lucide icons (ISC).",
-                licences,
-            ),
-            SettingRow(theme, "Data folder", "The list of jobs, logs and thumbnails.", data),
-        ]
+    def _add_section(self, key: str, title: str, rows: Sequence[SettingRow]) -> None:
+        self._sections.setdefault(key, []).append(Section(self._theme, title, rows))
 
-    def _add_section(self, key: str, title: str, rows: list[SettingRow]) -> None:
-        self._sections[key] = Section(self._theme, title, rows)
+    def _key_row(
+        self, name: str, title: str, text: str, checked: Callable[[KeyCheck | None], None] | None = None
+    ) -> KeyRow:
+        line = KeyRow(self._theme, name, title, text, self._door, self._scope, self.keys_changed, checked)
+        self.keys[name] = line
+        return line
 
-    def _nav(self, *entries: tuple[str, str, str]) -> QWidget:
-        box = QWidget()
-        box.setFixedWidth(_NAV_W - 8)
-        layout = column(gap=2)
-        self._nav_group = QButtonGroup(self)
-        for key, title, icon in entries:
-            button = Button(self._theme, f" {title}", "rail", icon=icon)
-            button.setCheckable(True)
-            button.clicked.connect(lambda _=False, key=key: self._go_to(key))
-            self._nav_group.addButton(button)
-            layout.addWidget(button)
-        self._nav_group.buttons()[0].setChecked(True)
-        layout.addStretch(1)
-        box.setLayout(layout)
-        return box
+    def _build_endpoint(self) -> EndpointRow:
+        self._endpoint_row = EndpointRow(self._theme, self._door, self._scope, self._show_connected)
+        entry = Entry("runpod_endpoint_id", self._endpoint_row.title, "", self._endpoint_row.editor)
+        self._take(entry, self._endpoint_row)
+        return self._endpoint_row
+
+    def _made(self, entries: list[Entry]) -> list[SettingRow]:
+        for entry in entries:
+            self._take(entry, SettingRow(self._theme, entry.title, entry.text, entry.editor))
+            if isinstance(entry.editor, PathField):
+                entry.editor.browse_wanted.connect(
+                    lambda entry=entry: self._scope.start(self._choose(entry), "browse")
+                )
+        return [self.rows[entry.name] for entry in entries]
+
+    def _take(self, entry: Entry, line: SettingRow) -> None:
+        self.entries[entry.name], self.rows[entry.name] = entry, line
+        entry.editor.entered.connect(
+            lambda value: self._scope.start(self._save(entry, value), f"set-{entry.name}")
+        )
 
     def _go_to(self, key: str) -> None:
-        self._scroll.ensureWidgetVisible(self._sections[key], 0, 0)
-        self._scroll.verticalScrollBar().setValue(self._sections[key].y())
+        self.search.clear()
+        self._scroll.verticalScrollBar().setValue(self._sections[key][0].y())
+        # The last ones are too short to come to the top.
+        self.nav.mark(key)
+
+    def _scrolled(self, at: int) -> None:
+        heads = {key: group[0].y() for key, group in self._sections.items() if group[0].isVisible()}
+        self.nav.mark(
+            max(
+                (key for key in heads if heads[key] <= at + _NEAR),
+                key=heads.__getitem__,
+                default=self.nav.marked(),
+            )
+        )
 
     def _find(self, words: str) -> None:
-        for section in self._sections.values():
-            section.show_matching(words)
+        found = [each.show_matching(words) for group in self._sections.values() for each in group]
+        self._none.setVisible(not any(found))
 
-    def _set(self, name: str, value: Any, line: SettingRow) -> None:
-        self._scope.start(self._save(name, value, line), f"set-{name}")
+    # The account.
 
-    async def _save(self, name: str, value: Any, line: SettingRow) -> None:
-        field = {"comfyui_dir": self._comfy, "comfyui_python": self._python, "output_dir": self._output}.get(
-            name
-        )
-        try:
-            wrong = ""
-            if name == "comfyui_dir" and value is not None:
-                wrong = await self._problem_of(await asyncio.to_thread(Path(value).expanduser))
-            if not wrong:
-                await self._change({name: value})
-        except BadInput as error:
-            wrong = " ".join([error.summary, error.hint]).strip()
-        if wrong:
-            line.show_wrong(wrong)
-            if field is not None:
-                field.mark_wrong(wrong=True)
+    def _show_check(self, check: KeyCheck | None) -> None:
+        """What RunPod says about the key in force; None: nothing is known."""
+        if check is None or not check.works:
+            self._account.show_status("")
             return
-        line.show_wrong("")
-        self.show_settings()
+        self._show_connected(check.endpoints)
+        self._endpoint_row.show_endpoints(check.endpoints)
 
-    def _browse(self, name: str, line: SettingRow) -> None:
-        self._scope.start(self._choose(name, line, QFileDialog.FileMode.Directory), "browse")
+    def _show_connected(self, endpoints: tuple[Endpoint, ...]) -> None:
+        count = len(endpoints)
+        what = "no endpoint yet" if not count else "1 endpoint" if count == 1 else f"{count} endpoints"
+        self._account.show_status(f"Connected · {what}")
 
-    def _browse_file(self, name: str, line: SettingRow) -> None:
-        self._scope.start(self._choose(name, line, QFileDialog.FileMode.ExistingFile), "browse")
+    # What the user changes.
 
-    async def _choose(self, name: str, line: SettingRow, mode: QFileDialog.FileMode) -> None:
-        path = await choose_path(self, line.title, mode, getattr(self._settings(), name))
+    async def _save(self, entry: Entry, value: Any) -> None:
+        name, line = entry.name, self.rows[entry.name]
+        # One after the other: each reads the file and writes it anew.
+        async with self._saving:
+            try:
+                wrong = await self._wrong(entry, value)
+                if not wrong:
+                    await self._change(self._changes(name, value))
+            except BadInput as error:
+                wrong = f"{error.summary} {error.hint}".strip()
+            line.show_wrong(wrong)
+            entry.editor.mark_wrong(wrong=bool(wrong))
+            if not wrong:
+                self.show_settings(saved=name)
+                await self._read_file()
+
+    async def _wrong(self, entry: Entry, value: Any) -> str:
+        if not can_be(entry.name, value):
+            return entry.wrong
+        if entry.name == "comfyui_dir" and value is not None:
+            return await self._problem_of(await asyncio.to_thread(Path(value).expanduser))
+        return ""
+
+    def _changes(self, name: str, value: Any) -> dict[str, Any]:
+        """The value, and the choice of where workflows run when that was the endpoint left behind."""
+        settings = self._settings()
+        follows = name == "runpod_endpoint_id" and value and settings.target == settings.runpod_endpoint_id
+        return {name: value, **({"target": value} if follows and settings.target else {})}
+
+    async def _choose(self, entry: Entry) -> None:
+        kind = QFileDialog.FileMode.ExistingFile if entry.name in _FILES else QFileDialog.FileMode.Directory
+        path = await choose_path(self, entry.title, kind, getattr(self._settings(), entry.name))
         if path is not None:
-            await self._save(name, str(path), line)
+            await self._save(entry, str(path))
 
 
 async def choose_path(

@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from ..theme import Theme
-from ..widgets.basics import Button, Text, Wrapped, column, frame, hairline, row, set_property
+from ..widgets.basics import Icon, Text, Wrapped, column, frame, hairline, row
 
 
 class SettingRow(QWidget):
-    """A title, one sentence, and the control at the right; what is wrong is said beneath."""
+    """A title, one sentence, and the control at the right; what is wrong is said beneath.
 
-    def __init__(self, theme: Theme, title: str, text: str, control: QWidget) -> None:
+    Args:
+        below: a button for what can be done about it, beneath; the row does not show it by itself.
+    """
+
+    def __init__(
+        self, theme: Theme, title: str, text: str, control: QWidget, *, below: QWidget | None = None
+    ) -> None:
         super().__init__()
         self.title = title
+        self._about, self._from = f"{title} {text}", ""
         self._wrong = Wrapped(theme, "", "caption", "red")
         self._wrong.hide()
+        self._note = Wrapped(theme, "", "caption", "amber")
+        self._note.hide()
+        self._origin = Wrapped(theme, "", "caption", "text3")
+        self._origin.hide()
         about = Wrapped(theme, text, "caption", "text3")
-        texts = column(Text(theme, title, "row"), about, self._wrong, gap=1)
+        texts = column(Text(theme, title, "row"), about, self._origin, self._wrong, self._note, gap=1)
+        if below is not None:
+            texts.addLayout(row(below, None, margins=(0, 4, 0, 0)))
         line = row(gap=24, margins=(20, 12, 20, 12))
         line.addLayout(texts, 1)
         line.addWidget(control, 0, Qt.AlignmentFlag.AlignVCenter)
         self.setLayout(line)
-        self.text = f"{title} {text}"
+
+    @property
+    def text(self) -> str:
+        """Everything that a search looks at."""
+        return f"{self._about} {self._from}"
+
+    @property
+    def is_wrong(self) -> bool:
+        return bool(self._wrong.text())
+
+    def show_origin(self, text: str) -> None:
+        """The environment's name for the setting, and where its value comes from."""
+        self._from = text
+        self._origin.setText(text)
+        self._origin.setVisible(bool(text))
 
     def show_wrong(self, text: str) -> None:
         """A sentence beneath the row; an empty one: all is well."""
         self._wrong.setText(text)
         self._wrong.setVisible(bool(text))
 
+    def show_note(self, text: str) -> None:
+        """Something to know that is no mistake."""
+        self._note.setText(text)
+        self._note.setVisible(bool(text))
+
 
 class Section(QWidget):
-    """A head and a card of rows."""
+    """A head and a card of rows; at the head's right how it stands, if anybody says so."""
 
     def __init__(self, theme: Theme, title: str, rows: Sequence[SettingRow]) -> None:
         super().__init__()
@@ -51,7 +82,23 @@ class Section(QWidget):
                 inside.addWidget(line)
             self._lines.append(line)
             inside.addWidget(each)
-        self.setLayout(column(Text(theme, title, "section"), 10, card, gap=0))
+        self._icon = Icon(theme, "circle-check", "green", 14)
+        self._status = Text(theme, "", "pill", "green")
+        self._icon.hide()
+        self._status.hide()
+        head = QWidget()
+        head.setLayout(row(Text(theme, title, "section"), None, self._icon, self._status, gap=6))
+        self.setLayout(column(head, 10, card, gap=0))
+
+    @property
+    def status(self) -> str:
+        return self._status.text()
+
+    def show_status(self, text: str) -> None:
+        """That all is well, in a word or two; an empty text: nothing is known."""
+        self._status.setText(text)
+        self._status.setVisible(bool(text))
+        self._icon.setVisible(bool(text))
 
     def show_matching(self, words: str) -> bool:
         """Show only rows with these words; whether any has them."""
@@ -65,50 +112,3 @@ class Section(QWidget):
                 first, any_shown = False, True
         self.setVisible(any_shown)
         return any_shown
-
-
-class PathField(QWidget):
-    """A path to type or to browse for.
-
-    Signals:
-        entered: a path that the user typed, or an empty text.
-    """
-
-    entered = Signal(str)
-
-    def __init__(self, theme: Theme, name: str, browse: Callable[[], None]) -> None:
-        super().__init__()
-        self.field = QLineEdit()
-        self.field.setAccessibleName(name)
-        self.field.setFixedSize(288, 32)
-        self.button = Button(theme, "Browse…")
-        self.button.clicked.connect(browse)
-        self.field.editingFinished.connect(self._finish)
-        self._known = ""
-        self.setLayout(row(self.field, self.button))
-
-    def show_path(self, path: Path | None, *, fixed_by: str = "") -> None:
-        self._known = _short(path)
-        self.field.setText(self._known)
-        self.field.setToolTip(f"Set by {fixed_by}" if fixed_by else str(path or ""))
-        self.field.setReadOnly(bool(fixed_by))
-        self.button.setEnabled(not fixed_by)
-        self.mark_wrong(wrong=False)
-
-    def mark_wrong(self, *, wrong: bool) -> None:
-        set_property(self.field, "wrong", "true" if wrong else "false")
-
-    def _finish(self) -> None:
-        text = self.field.text().strip()
-        if text != self._known:
-            self.entered.emit(text)
-
-
-def _short(path: Path | None) -> str:
-    """As people write it, with ``~`` for their home."""
-    if path is None:
-        return ""
-    try:
-        return f"~/{path.relative_to(Path.home()).as_posix()}"
-    except ValueError:
-        return str(path)

@@ -100,6 +100,7 @@ class Switch(QCheckBox):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setOpacity(1.0 if self.isEnabled() else 0.5)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._theme.color("accent" if self.isChecked() else "ctl"))
         painter.drawRoundedRect(QRectF(self.rect()), 10, 10)

@@ -1,0 +1,88 @@
+"""An endpoint whose worker is worker-comfyui 5.x, as those have it who come from elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from app.endpoint.client import JobClient
+from app.endpoint.config import EndpointConfig
+from app.endpoint.local import LocalEndpoint
+from tests.e2e.conftest import ROOT, Cli, written
+
+ENDPOINT = "somebodys-endpoint"
+
+
+@pytest.fixture
+async def theirs(tmp_path: Path, cli: Cli) -> AsyncIterator[tuple[Cli, JobClient]]:
+    """The program with that endpoint as one on RunPod, and a client to look at it."""
+    folder = tmp_path / "theirs"
+    local = LocalEndpoint(
+        EndpointConfig(
+            endpoint_id=ENDPOINT,
+            data_dir=folder,
+            worker_argv=(sys.executable, str(ROOT / "tests" / "other_worker.py")),
+            volume_dir=folder / "volume",
+            idle_exit_s=120,
+        )
+    )
+    access = await local.ensure()
+    client = JobClient(access.base_url, ENDPOINT, access.api_key)
+    env = {"RUNPOD_ENDPOINT_BASE_URL": access.base_url, "RUNPOD_API_KEY": access.api_key}
+    yield Cli(cli.data, {**env, "RUNPOD_ENDPOINT_ID": ENDPOINT}), client
+    await client.close()
+    await local.stop()
+
+
+async def test_pictures_inputs_and_failures_come_as_from_our_own_worker(
+    theirs: tuple[Cli, JobClient], tmp_path: Path
+) -> None:
+    program, client = theirs
+    out, photo = tmp_path / "out", ROOT / "resources" / "workflows"
+    run = (
+        "run",
+        str(photo / "photo.json"),
+        "--image",
+        f"photo.png={photo / 'photo.png'}",
+        "--output",
+        str(out),
+    )
+    done = await asyncio.to_thread(program.run, *run)
+    assert done.returncode == 0, done.stderr
+    (picture,) = [Path(line) for line in done.stdout.splitlines()]
+    with Image.open(picture) as image:
+        assert image.size == (9, 8)
+    bad = written(tmp_path / "bad.json", {"1": {"class_type": "Nonsense", "inputs": {}}})
+    failed = await asyncio.to_thread(program.run, "run", str(bad), "--output", str(out), "--json")
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["error"]["summary"].startswith("Workflow validation failed")
+    assert (await client.health()).jobs["failed"] == 1
+
+
+async def test_an_input_too_large_for_a_request_is_refused_in_one_sentence_and_not_run(
+    theirs: tuple[Cli, JobClient], tmp_path: Path
+) -> None:
+    program, client = theirs
+    big = tmp_path / "photo.png"
+    side = 1800
+    Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(big)
+    run = (
+        "run",
+        "resources/workflows/photo.json",
+        "--image",
+        f"photo.png={big}",
+        "--output",
+        tmp_path / "out",
+    )
+    done = await asyncio.to_thread(program.run, *run)
+    assert done.returncode == 1
+    assert "photo.png" in done.stderr
+    assert "too large for a request" in done.stderr
+    assert (await client.health()).jobs["completed"] == 0

@@ -37,7 +37,8 @@ def cost_of(job: Job, now: float) -> Cost | None:
     if run_s is None:
         return Cost() if job.is_final else None
     start_s = (job.delay_ms or 0) / 1000 if job.cold else 0.0
-    return Cost(start_s * job.rate, run_s * job.rate, (job.idle_s or 0.0) * job.rate)
+    idle_s = (job.idle_s or 0.0) if job.is_final else 0.0
+    return Cost(start_s * job.rate, run_s * job.rate, idle_s * job.rate)
 
 
 def money(usd: float) -> str:

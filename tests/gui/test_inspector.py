@@ -70,7 +70,8 @@ def button(root: QWidget, text: str) -> QPushButton:
 async def test_a_running_job_shows_its_preview_timeline_and_parameters(theme: Theme, tmp_path: Path) -> None:
     async with scene("queue_running", theme, tmp_path) as panel:
         said = await inspect(panel, FLUX)
-        assert {"Flux portrait, studio light", "Timeline", "22 s so far", "Parameters", "Copy all"} <= said
+        assert {"Flux portrait, studio light", "Timeline", "22 s so far · $0.010"} <= said
+        assert {"Parameters", "Copy all"} <= said
         assert f"{ENDPOINT} · job 7c1f0e92" in said
         assert {"Cancel job", "Save workflow…"} <= said
         assert {"flux1-dev-fp8.safetensors", "482117336", "euler · simple · 20 steps", "896 × 1152"} <= said
@@ -103,7 +104,7 @@ async def test_a_preview_follows_the_progress_and_goes_with_the_job(theme: Theme
 async def test_a_done_job_shows_all_its_results(theme: Theme, tmp_path: Path) -> None:
     async with opened(theme, tmp_path, JOBS) as panel:
         said = await inspect(panel, DONE)
-        assert {"Open outputs", "Run again", "24 s"} <= said
+        assert {"Open outputs", "Run again", "24 s · $0.014"} <= said
         strip, preview = part(inspector(panel), FilmStrip), part(inspector(panel), Preview)
         paths = [output.path for output in DONE.job.outputs]
         await until(lambda: panel.pictures.picture(paths[0]))
@@ -137,7 +138,7 @@ async def test_a_failed_job_says_why_what_there_is_and_shows_its_log(theme: Them
         assert top == sorted(top)
         tabs = {
             "Traceback": lambda: _log(found).toPlainText().startswith("Traceback (most recent"),
-            "Timeline": lambda: _log(found) is None and "8 s" in words(found),
+            "Timeline": lambda: _log(found) is None and "8 s · $0.004" in words(found),
             "Parameters": lambda: "482117336" in words(found),
             "Log": lambda: _log(found).toPlainText() == found.log_text,
         }

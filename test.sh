@@ -47,7 +47,7 @@ part() {
     shown "$server" uv run --frozen --no-sync pytest "$@" -m "$which" --durations=8 >"$logs/$log" 2>&1
 }
 worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carriers.py"
-lines="tests/e2e/test_bad_lines.py"
+lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
 both() {
     failed=0
     part window 100 tests/gui || failed=$?
@@ -63,7 +63,8 @@ both &
 both=$!
 program &
 program=$!
-part lines 350 "$lines" &
+# shellcheck disable=SC2086 # a list of files
+part lines 350 $lines &
 lines=$!
 failed=0
 part rest 300 --ignore=tests/gui --ignore=tests/e2e || failed=$?

@@ -14,6 +14,8 @@ from typing import Any
 from ..errors import ComfyRunPodError
 from ..settings import RedactingFilter, Settings
 
+log = logging.getLogger(__name__)
+
 Command = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 
 
@@ -33,6 +35,10 @@ def dispatch(arguments: argparse.Namespace) -> int:
         return 2 if error.code == "bad_input" else 1
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        # A mistake of ours. Python would print its text as it is, and that may hold a key.
+        log.critical("A mistake in this program ended the command:", exc_info=True)
+        return 1
 
 
 def _command(name: str) -> Command:

@@ -99,8 +99,8 @@ class Platform:
 
     def _apply_deadlines(self, passed_s: float) -> None:
         if abs(passed_s) > LEAP_S:
-            log.info("the clock moved by %.0f s; running jobs are not charged for it", passed_s)
-            self.queue.forgive(passed_s)
+            log.info("the clock moved by %.0f s; no job is charged for it", passed_s)
+            self.queue.forgive(passed_s, awake_s=2 * TICK_S)
         self.dispatcher.tick()
 
     @web.middleware

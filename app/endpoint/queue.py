@@ -199,9 +199,13 @@ class JobQueue:
         to_stop = tuple((job.worker, job.id) for job in late + outlived if job.worker is not None)
         return Expired(len(late) + len(gone), to_stop)
 
-    def forgive(self, seconds: float) -> None:
-        """Do not count ``seconds`` as execution time: this computer slept, or its clock was set."""
-        self._table.shift_running(seconds)
+    def forgive(self, seconds: float, *, awake_s: float = 0.0) -> None:
+        """Count ``seconds`` for no limit and no retention: this computer slept, or its clock was set.
+
+        What was noted in the last ``awake_s`` seconds has the new time already.
+        """
+        now = self._clock()
+        self._table.shift(seconds, since=now - awake_s, now=now)
 
     def counts(self) -> dict[str, int]:
         """The ``jobs`` of a health answer; completed, failed and retried count over the file's whole life."""

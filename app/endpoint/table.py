@@ -85,12 +85,14 @@ class JobTable:
         (text,) = self._db.execute("SELECT text FROM payloads WHERE id = ?", (job_id,)).fetchone()
         return str(text)
 
-    def shift_running(self, seconds: float) -> None:
-        """Move the times of running jobs, as if they had been taken later."""
-        self._db.execute(
-            "UPDATE jobs SET taken_at = taken_at + ?, queued_at = queued_at + ? WHERE state = ?",
-            (seconds, seconds, State.IN_PROGRESS),
+    def shift(self, seconds: float, *, since: float, now: float) -> None:
+        """Move all times of all jobs by so many seconds, but those noted from ``since`` to ``now``."""
+        names = ("submitted_at", "queued_at", "taken_at", "finished_at")
+        moved = ", ".join(
+            f"{name} = CASE WHEN {name} BETWEEN :since AND :now THEN {name} ELSE {name} + :seconds END"
+            for name in names
         )
+        self._db.execute(f"UPDATE jobs SET {moved}", {"seconds": seconds, "since": since, "now": now})
 
     def last_position(self) -> int:
         (last,) = self._db.execute("SELECT COALESCE(MAX(position), 0) FROM jobs").fetchone()

@@ -6,16 +6,17 @@ The endpoint is real, under a foreign id: the panel sees its job API and no fold
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
-from tests.e2e.conftest import Cli, color_workflow, until, written
-from tests.e2e.lines import Line
+from tests.e2e.conftest import Cli, blur_chain, until, written
+from tests.e2e.lines import Line, behind, flows, hashes_are_right, queued, results_are_whole
 from tests.e2e.places import Place, place
+from tests.s3 import ACCESS, SECRET, s3_server
 
 ENDPOINT = "faults"
 COUNT = 3
@@ -30,31 +31,8 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture
 def line(at: Place, cli: Cli) -> Iterator[Line]:
-    port = int(at.url.split(":")[2].split("/")[0])
-    with Line(port) as line:
-        cli.extra = {"RUNPOD_ENDPOINT_BASE_URL": line.url, "RUNPOD_API_KEY": at.key}
+    with behind(at, cli) as line:
         yield line
-
-
-def flows(folder: Path, count: int = COUNT) -> list[Path]:
-    return [
-        written(folder / "flows" / f"{n}.json", color_workflow(n * 5003 + 7, f"job{n}")) for n in range(count)
-    ]
-
-
-def results_are_whole(out: Path, count: int = COUNT) -> None:
-    names = sorted(path.name for path in out.iterdir())
-    assert [name[:4] for name in names] == [f"job{n}" for n in range(count)], names
-    for number, name in enumerate(names):
-        color = number * 5003 + 7
-        with Image.open(out / name) as picture:
-            assert picture.getpixel((0, 0)) == (color >> 16 & 255, color >> 8 & 255, color & 255)
-
-
-def queued(at: Place) -> int:
-    """How many jobs the endpoint has had."""
-    jobs: dict[str, int] = at.ask("GET", "health")["jobs"]
-    return sum(jobs[key] for key in ("completed", "failed", "inProgress", "inQueue"))
 
 
 #: What befalls the line, and for how many requests of which kind.
@@ -81,6 +59,7 @@ def test_what_passes_costs_time_only(
     assert all(fault.seen for fault in befallen)
     assert queued(at) - before == COUNT
     results_are_whole(tmp_path / "out")
+    hashes_are_right(cli)
 
 
 @pytest.mark.parametrize("kind", ["refuse", "cut", "truncated", "silence", "garbage", "500"])
@@ -154,3 +133,113 @@ def test_a_host_that_has_no_name_is_told_and_waited_for(cli: Cli, tmp_path: Path
     assert "reached" in job["error"]["summary"], job["error"]
     running.kill()
     running.communicate()
+    # The name is there again: the job was not lost, and is sent for the first time.
+    before = queued(at)
+    with behind(at, cli) as line:
+        waited = cli.run("jobs", "wait")
+        assert waited.returncode == 0, waited.stderr
+        assert queued(at) - before == line.count("POST /v2/faults/run") == 1
+    results_are_whole(tmp_path / "out", 1)
+
+
+def test_nobody_listens_for_a_while(at: Place, line: Line, cli: Cli, tmp_path: Path) -> None:
+    """Refused before it could be sent, a job waits; it goes out when somebody listens again."""
+    before = queued(at)
+    line.shut()
+    running = cli.start("run", *flows(tmp_path), "--target", ENDPOINT, "--output", tmp_path / "out")
+    first = until(lambda: (jobs := cli.jobs()) and jobs[0]["hold"] == "engine_down" and jobs[0], 60, 0.3)
+    assert "cannot be reached" in first["error"]["summary"], first["error"]
+    line.reopen()
+    until(lambda: line.count("/status"), 60)
+    line.shut()
+    time.sleep(1)
+    line.reopen()
+    _, err = running.communicate(timeout=90)
+    assert running.returncode == 0, err + cli.logs()
+    assert queued(at) - before == line.count("POST /v2/faults/run") == COUNT
+    results_are_whole(tmp_path / "out")
+    hashes_are_right(cli)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_a_minute_of_silence(at: Place, cli: Cli, tmp_path: Path) -> None:
+    before = queued(at)
+    with behind(at, cli, silence_s=60) as line:
+        looks = line("silence", "/status", 2)
+        to = ("--target", ENDPOINT, "--output", tmp_path / "out")
+        ran = cli.run("run", *flows(tmp_path), *to, timeout=300)
+        assert ran.returncode == 0, ran.stderr + cli.logs()
+        assert looks.seen == 2
+        results_are_whole(tmp_path / "out")
+        hashes_are_right(cli)
+        line("silence", "/run")
+        ran = cli.run("run", *flows(tmp_path, 1), *to, timeout=300)
+        assert ran.returncode == 1
+        assert cli.jobs()[-1]["hold"] == "maybe_sent"
+        assert line.count("POST /v2/faults/run") == COUNT + 1
+    assert queued(at) - before == COUNT
+
+
+def gone(at: Place, remote_id: str) -> bool:
+    return bool(at.status(remote_id)["status"] == "HTTP 404")
+
+
+def test_a_result_that_expired_while_the_program_was_away(cli: Cli, tmp_path: Path) -> None:
+    with place("demo", tmp_path / "place", run_retention_s=1) as at, behind(at, cli) as line:
+        flow = written(tmp_path / "slow.json", blur_chain(8, 800, 7, "job0"))
+        # The program does not learn of its end, however slow this computer is.
+        line("hold", "/status", 1000)
+        running = cli.start("run", flow, "--target", ENDPOINT, "--output", tmp_path / "out")
+        job = until(lambda: (jobs := cli.jobs()) and jobs[0]["remote_id"] and jobs[0], 60)
+        running.kill()
+        running.communicate()
+        line.let_go()
+        until(lambda: gone(at, job["remote_id"]), 60)
+        assert queued(at) == 1
+        waited = cli.run("jobs", "wait")
+        assert waited.returncode == 1, waited.stderr
+        (job,) = cli.jobs()
+        assert (job["state"], job["error"]["code"]) == ("failed", "job_unknown")
+        assert job["error"]["summary"] == "The endpoint no longer knows this job."
+        assert line.count("POST /v2/faults/run") == queued(at) == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_result_on_the_volume_outlives_its_answer(cli: Cli, tmp_path: Path) -> None:
+    """What the answer said was noted when it came: the files are fetched though nobody repeats it."""
+    retention = {"run_retention_s": 5, "env": {"MAX_INLINE_BYTES": "1"}}
+    folder = tmp_path / "place"
+    with (
+        place("demo", folder, **retention) as at,
+        s3_server(folder) as url,
+        behind(at, cli) as line,
+        Line(int(url.rsplit(":", 1)[1])) as s3,
+    ):
+        cli.extra = {
+            **cli.extra,
+            "RUNPOD_VOLUME_ID": "volume",
+            "RUNPOD_S3_URL": s3.url.removesuffix("/v2"),
+            "RUNPOD_S3_ACCESS_KEY": ACCESS,
+            "RUNPOD_S3_SECRET_KEY": SECRET,
+        }
+        # Neither way to the volume is open while the answer is known.
+        s3.shut()
+        running = cli.start("run", *flows(tmp_path, 1), "--target", ENDPOINT, "--output", tmp_path / "out")
+        planned = ("downloading", True)
+        job = until(
+            lambda: next((j for j in cli.jobs() if (j["state"], bool(j["outputs"])) == planned), None), 60
+        )
+        running.kill()
+        running.communicate()
+        assert job["outputs"][0]["source"]
+        until(lambda: gone(at, job["remote_id"]), 60)
+        assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*.png"))
+        s3.reopen()
+        waited = cli.run("jobs", "wait")
+        assert waited.returncode == 0, waited.stderr + cli.logs()
+        assert line.count("POST /v2/faults/run") == queued(at) == 1
+        results_are_whole(tmp_path / "out", 1)
+        hashes_are_right(cli)
+        # Fetched, they are no longer needed there.
+        assert not list((folder / "volume" / ".comfy-runpod" / "results").rglob("*.png"))

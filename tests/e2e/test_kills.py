@@ -74,19 +74,29 @@ def _check(cli: Cli, out: Path, count: int, seed: int) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("round_number", range(3))
-def test_twenty_jobs_survive_kills(tmp_path: Path, round_number: int) -> None:
+@pytest.mark.parametrize("round_number", range(5))
+def test_some_jobs_survive_kills(tmp_path: Path, round_number: int) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")
-    survive(tmp_path, seed, 20)
+    survive(tmp_path, seed, 9)
+
+
+def survive_all(folder: Path, rounds: int, count: int) -> None:
+    seeds = random.SystemRandom().sample(range(1_000_000), rounds)
+    print(f"seeds {seeds}")
+    # The SDK's loop sleeps a second between jobs, so several rounds fit side by side.
+    with ThreadPoolExecutor(5) as pool:
+        for done in [pool.submit(survive, folder / str(seed), seed, count) for seed in seeds]:
+            done.result()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_two_hundred_jobs_survive_kills(tmp_path: Path) -> None:
-    seeds = [random.SystemRandom().randrange(1_000_000) for _ in range(20)]
-    print(f"seeds {seeds}")
-    # The SDK's loop sleeps a second between jobs, so several rounds fit side by side.
-    with ThreadPoolExecutor(5) as pool:
-        for done in [pool.submit(survive, tmp_path / str(seed), seed, 200) for seed in seeds]:
-            done.result()
+    survive_all(tmp_path, 20, 200)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_a_hundred_rounds_of_kills(tmp_path: Path) -> None:
+    survive_all(tmp_path, 100, 20)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import shiboken6
@@ -18,13 +18,15 @@ from .jobs.figures import day_of, duration, ended_at
 from .jobs.model import Job
 from .jobs.money import by_day, by_target, by_workflow, midnight, spent
 from .jobs.runs import Run
-from .jobs.states import State
+from .jobs.states import UNSENT, State
 from .jobs.targets import is_remote
+from .jobs.times import percentiles
 from .jobs.words import target_name
 from .settings import Settings
 from .ui.frame.endpoint_form import EndpointForm
 from .ui.frame.places import chosen_place, places_of
 from .ui.frame.popovers import EndpointView, endpoint_popover
+from .ui.frame.run_bars import RunBar
 from .ui.frame.spend import SpendView, spend_popover
 from .ui.frame.window import Window
 from .ui.notices import Notice, Notices
@@ -33,7 +35,7 @@ from .ui.theme import Theme
 from .ui.theme.tokens import FOLD_BELOW_W
 from .ui.widgets.basics import Wrapped
 
-_DAYS, _NEARLY = 7, 0.8
+_DAYS, _NEARLY, _BARS = 7, 0.8, 24
 #: Workers that an endpoint gets back which RunPod has switched off: RunPod's own default.
 _REPAIRED = 3
 _ROLE = {"amber": "amber", "red": "red"}
@@ -46,6 +48,7 @@ class Around:
 
     settings: Callable[[], Settings]
     jobs: Callable[[], Iterable[Job]]
+    cancel: Callable[[Sequence[str]], None]
     places_changed: Callable[[], None]
 
 
@@ -157,14 +160,21 @@ class Chips:
         failed = sum(job.state in (State.FAILED, State.TIMED_OUT) for job in today)
         lines = [("In queue", queue), ("Today", f"{done} done, {failed} failed")]
         acts: list[tuple[str, Callable[[], object]]] = [("Check now", self.health.look_now)]
+        # Only what was sent from here: a purge would take other people's jobs along.
+        cancellable = [job.id for job in jobs if job.state in (*UNSENT, State.WAITING, State.STARTING)]
+        if cancellable:
+            acts.append(("Clear queue…", lambda: self._around.cancel(cancellable)))
+        runs = [run for run in self._runs if run.target == key][-_BARS:]
+        bars = [RunBar(0.0 if r.cold else r.waited_s, r.waited_s if r.cold else 0.0, r.run_s) for r in runs]
+        shown = EndpointView(self._name(key), None, lines, None, acts, bars, _typical(runs))
         if not is_remote(key):
-            return EndpointView(target_name(key), None, lines, None, acts)
+            return shown
         usd = spent(run for run in self._runs if run.target == key and run.at >= midnight(now)).total
         of = f" of {money(settings.daily_limit_usd)}" if settings.daily_limit_usd is not None else ""
         lines.append(("Spend", f"{money(usd)}{of}"))
         listed = self.account.status.endpoints.get(key)
         if listed is None:
-            return EndpointView(self._name(key), None, lines, None, acts)
+            return shown
         endpoint = listed.endpoint
         if listed.price is not None:
             lines.append(("Price", f"{listed.price} per worker"))
@@ -178,7 +188,7 @@ class Chips:
             )
             mend = partial(self.account.change, key, workers_max=_REPAIRED)
             repair = why, f"Allow {_REPAIRED} workers", lambda: self._scope.start(mend(), "repair")
-        return EndpointView(self._name(key), endpoint.workers_max, lines, repair, acts)
+        return replace(shown, most=endpoint.workers_max, repair=repair)
 
     async def _tell_roll_out(self, key: str, later: Wrapped) -> None:
         try:
@@ -267,3 +277,14 @@ class Chips:
         if shiboken6.isValid(said):
             said.setText(told)
             said.window().adjustSize()
+
+
+def _typical(runs: Sequence[Run]) -> str:
+    """The medians in one line: how long these waited, started a worker, and ran."""
+    told = [
+        ("wait", percentiles(run.waited_s for run in runs if not run.cold)),
+        ("cold start", percentiles(run.waited_s for run in runs if run.cold)),
+        ("run", percentiles(run.run_s for run in runs)),
+    ]
+    parts = [f"{word} {duration(some.p50)}" for word, some in told if some is not None]
+    return f"Half of the last {len(runs)} at most: {', '.join(parts)}" if parts else ""

@@ -89,6 +89,9 @@ def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     serve.add_argument("--port", type=int, default=0, help="0: any free one")
     health = actions.add_parser("health", help="jobs and workers of an endpoint")
     health.add_argument("--target", help="demo, local, or the id of a RunPod endpoint")
+    purge = actions.add_parser("purge", help="remove an endpoint's waiting jobs, whoever sent them")
+    purge.add_argument("--target", help="demo, local, or the id of a RunPod endpoint")
+    purge.add_argument("--yes", action="store_true", help="without a question")
     listed = actions.add_parser("list", help="the endpoints of your RunPod account, with prices")
     changed = actions.add_parser("set", help="change an endpoint's workers, idle time or image")
     for name, text in (("min", "workers that are always on"), ("max", "workers at once, at most")):
@@ -98,7 +101,7 @@ def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     workers = actions.add_parser("workers", help="the workers there are now, and the roll-out")
     for action in (changed, workers):
         action.add_argument("id", nargs="?", metavar="ID", help="default: the endpoint that is set")
-    for action in (serve, health, listed, changed, workers):
+    for action in (serve, health, purge, listed, changed, workers):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -102,6 +102,7 @@ class Panel:
         looked_at = Around(
             settings=lambda: self.settings,
             jobs=lambda: [entry.job for entry in self.model.jobs.values()],
+            cancel=self.actions.cancel,
             places_changed=self._show_places,
         )
         self.chips = Chips(theme, self.window, self.desk, self.notices, self.scope, looked_at, settings)

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 
 from ..errors import BadInput
-from ..jobs.targets import DEMO, LOCAL
+from ..jobs.targets import DEMO, LOCAL, Target
 from ..services import ComfyTarget, EndpointTarget, make_target
 from ..settings import Settings
 
@@ -18,8 +18,8 @@ from ..settings import Settings
 async def endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action == "serve":
         return await _serve(arguments, settings)
-    if arguments.action == "health":
-        return await _health(arguments, settings)
+    if arguments.action in ("health", "purge"):
+        return await (_health if arguments.action == "health" else _purge)(arguments, settings)
     # Only here: it brings an HTTP library that the others do not use.
     from . import account
 
@@ -54,13 +54,39 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _health(arguments: argparse.Namespace, settings: Settings) -> int:
+async def _purge(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Remove all waiting jobs of an endpoint, whoever sent them; only with the user's word."""
+    target = _target(arguments, settings)
+    try:
+        client = await target.client()
+        waiting = (await client.health()).jobs.get("inQueue", 0)
+        if not arguments.yes:
+            raise BadInput(
+                f"{waiting} waiting jobs of {target.name} would be removed, also those that others sent. "
+                "They have not started and cost nothing; running jobs go on.",
+                hint="Say --yes to do it, or cancel your own with `comfy-runpod jobs cancel`.",
+            )
+        removed = await client.purge_queue()
+    finally:
+        await target.close()
+    if arguments.json:
+        sys.stdout.write(json.dumps({"removed": removed}) + "\n")
+    else:
+        sys.stdout.write(f"{removed} waiting jobs removed. Running jobs go on.\n")
+    return 0
+
+
+def _target(arguments: argparse.Namespace, settings: Settings) -> Target:
     name = arguments.target or settings.runpod_endpoint_id
     if not name:
         raise BadInput(
             "No target is given.", hint="Use --target demo, --target local, or a RunPod endpoint's id."
         )
-    target = make_target(name, settings)
+    return make_target(name, settings)
+
+
+async def _health(arguments: argparse.Namespace, settings: Settings) -> int:
+    target = _target(arguments, settings)
     try:
         health = await (await target.client()).health()
     finally:

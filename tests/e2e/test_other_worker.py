@@ -86,3 +86,13 @@ async def test_an_input_too_large_for_a_request_is_refused_in_one_sentence_and_n
     assert "photo.png" in done.stderr
     assert "too large for a request" in done.stderr
     assert (await client.health()).jobs["completed"] == 0
+
+
+async def test_purging_the_queue_is_done_only_with_the_users_word(theirs: tuple[Cli, JobClient]) -> None:
+    program, client = theirs
+    asked = await asyncio.to_thread(program.run, "endpoint", "purge")
+    assert asked.returncode == 2
+    assert "waiting jobs of somebodys-endpoint would be removed, also those that others sent." in asked.stderr
+    done = await asyncio.to_thread(program.run, "endpoint", "purge", "--yes", "--json")
+    assert (done.returncode, set(json.loads(done.stdout))) == (0, {"removed"})
+    assert (await client.health()).jobs["inQueue"] == 0

@@ -19,9 +19,11 @@ from app.endpoint.prices import Rate
 from app.panel import Panel
 from app.settings import Secret
 from app.ui.frame.endpoint_form import EndpointForm
+from app.ui.frame.run_bars import RunBars
 from app.ui.frame.topbar import MenuRow
 from app.ui.theme import Theme
 from app.ui.widgets.basics import Button, Text
+from app.ui.widgets.floating import Question
 from tests.gui.harness import on_loop, settled, until
 from tests.gui.scenes import ACCOUNT, ENDPOINT, SMALL, opened, scene
 from tests.unit.endpoint.management import KEY, Management, managing
@@ -145,6 +147,28 @@ async def test_the_form_leaves_alone_what_was_not_touched(theme: Theme, tmp_path
         form.most.setValue(0)
         assert form.terms_text.startswith("No worker may start: no job runs, and nothing is charged.")
         form.reject()
+
+
+@on_loop
+async def test_the_latest_runs_are_drawn_and_told(theme: Theme, tmp_path: Path) -> None:
+    async with scene("queue_running", theme, tmp_path) as panel:
+        panel.window.topbar.endpoint.clicked.emit()
+        (bars,) = popup().findChildren(RunBars)
+        assert bars.accessibleName().startswith("The last 24 runs: Half of the last 24 at most: ")
+        colours = {bars.grab().toImage().pixelColor(x, 46).name() for x in range(200)}
+        assert theme.color("blue_bar").name() in colours
+        assert any(text.startswith("Half of the last 24 at most: ") for text in texts(popup()))
+
+
+@on_loop
+async def test_clearing_the_queue_asks_and_means_what_waits_there(theme: Theme, tmp_path: Path) -> None:
+    async with scene("queue_running", theme, tmp_path) as panel:
+        panel.window.topbar.endpoint.clicked.emit()
+        button(popup(), "Clear queue…").click()
+        await until(lambda: panel.window.findChildren(Question))
+        (question,) = panel.window.findChildren(Question)
+        assert question.windowTitle() == "Cancel 4 waiting jobs?"
+        question.reject()
 
 
 @on_loop

@@ -13,6 +13,7 @@ from ..theme import Theme
 from ..widgets.basics import Button, Text, Wrapped, column, hairline, row
 from ..widgets.floating import Popover
 from ..widgets.small import Bar, PillLabel
+from .run_bars import RunBar, RunBars
 
 _STATE = {
     ComfyState.NOT_SET_UP: ("Not set up", "grey", ""),
@@ -65,6 +66,7 @@ class EndpointView:
         lines: names and values, in the order shown.
         repair: what is wrong with how the endpoint is set, and what a click does about it.
         acts: further buttons.
+        runs: the latest ones, the oldest first, and their percentiles in words.
     """
 
     name: str
@@ -72,6 +74,8 @@ class EndpointView:
     lines: Sequence[tuple[str, str]] = ()
     repair: tuple[str, str, Callable[[], object]] | None = None
     acts: Sequence[tuple[str, Callable[[], object]]] = ()
+    runs: Sequence[RunBar] = ()
+    typical: str = ""
 
 
 def endpoint_popover(theme: Theme, view: EndpointView, status: EndpointStatus) -> tuple[Popover, Wrapped]:
@@ -104,6 +108,10 @@ def endpoint_popover(theme: Theme, view: EndpointView, status: EndpointStatus) -
     popover.body.addWidget(hairline())
     checked = duration(max(time.time() - status.checked_at, 0)) + " ago" if status.checked_at else "not yet"
     _add_lines(theme, popover, [*view.lines, ("Checked", checked)])
+    if view.runs:
+        popover.body.addWidget(hairline())
+        popover.body.addWidget(RunBars(theme, view.runs, view.typical))
+        popover.body.addWidget(Wrapped(theme, view.typical, "caption", "text2"))
     _add_buttons(theme, popover, list(view.acts))
     return popover, later
 
@@ -129,11 +137,12 @@ def _add_lines(theme: Theme, popover: Popover, lines: list[tuple[str, str]]) -> 
 
 
 def _add_buttons(theme: Theme, popover: Popover, buttons: list[tuple[str, Callable[[], object]]]) -> None:
-    line = row()
-    for text, act in buttons:
-        button = Button(theme, text)
-        button.clicked.connect(popover.close)
-        button.clicked.connect(act)
-        line.addWidget(button, 1)
     popover.body.addSpacing(4)
-    popover.body.addLayout(line)
+    for first in range(0, len(buttons), 2):
+        line = row()
+        for text, act in buttons[first : first + 2]:
+            button = Button(theme, text)
+            button.clicked.connect(popover.close)
+            button.clicked.connect(act)
+            line.addWidget(button, 1)
+        popover.body.addLayout(line)

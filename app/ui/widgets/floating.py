@@ -41,6 +41,11 @@ class Popover(QWidget):
         room = _SHADOW_ROOM
         self.setLayout(column(box, margins=(room, 4, room, room)))
         self._came_from: QWidget | None = None
+        # After its texts have got their new size.
+        theme.changed.connect(self._fit, Qt.ConnectionType.QueuedConnection)
+
+    def _fit(self) -> None:
+        self.adjustSize()
 
     def open_under(self, control: QWidget, *, right: bool = False) -> None:
         """Show below ``control``, at its left or right edge, inside the screen."""

@@ -48,28 +48,35 @@ part() {
 }
 worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carriers.py"
 lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
-both() {
+other="tests/e2e/test_secrets.py tests/e2e/test_many.py tests/e2e/test_other_worker.py"
+# shellcheck disable=SC2086 # lists of files
+window() {
     failed=0
     part window 100 tests/gui || failed=$?
-    # shellcheck disable=SC2086 # a list of files
-    part worker 150 $worker || failed=$?
+    part other 150 $other || failed=$?
+    return "$failed"
+}
+# shellcheck disable=SC2086 # lists of files
+lines() {
+    failed=0
+    part lines 350 $lines || failed=$?
+    part worker 400 $worker || failed=$?
     return "$failed"
 }
 program() {
     # shellcheck disable=SC2046,SC2086 # a list of options
-    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines)
+    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines $other)
 }
-both &
-both=$!
+window &
+window=$!
 program &
 program=$!
-# shellcheck disable=SC2086 # a list of files
-part lines 350 $lines &
+lines &
 lines=$!
 failed=0
 part rest 300 --ignore=tests/gui --ignore=tests/e2e || failed=$?
 wait "$lines" || failed=$?
-wait "$both" || failed=$?
+wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in rest lines program worker window; do cat "$logs/$log"; done
+for log in rest lines worker program other window; do cat "$logs/$log"; done
 exit "$failed"

@@ -43,9 +43,7 @@ async def list_endpoints(arguments: argparse.Namespace, settings: Settings) -> i
 
 async def set_endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
     """Change an endpoint's workers, idle time or image, and say what it costs then."""
-    name = arguments.id or settings.runpod_endpoint_id
-    if not name:
-        raise BadInput("No endpoint is given.", hint="Give its id, as `comfy-runpod endpoint list` shows it.")
+    name = _endpoint_of(arguments, settings)
     client = await account_client(settings)
     changed = await client.change(
         name,
@@ -71,9 +69,7 @@ async def set_endpoint(arguments: argparse.Namespace, settings: Settings) -> int
 
 async def list_workers(arguments: argparse.Namespace, settings: Settings) -> int:
     """The workers there are now, and how far the newest version is."""
-    name = arguments.id or settings.runpod_endpoint_id
-    if not name:
-        raise BadInput("No endpoint is given.", hint="Give its id, as `comfy-runpod endpoint list` shows it.")
+    name = _endpoint_of(arguments, settings)
     client = await account_client(settings)
     live, roll_out = await asyncio.gather(client.workers(name), client.roll_out(name))
     if arguments.json:
@@ -126,6 +122,13 @@ async def account_client(settings: Settings) -> AccountClient:
             hint=f"Set {variable_of(API_KEY)}, or keep the key with `comfy-runpod key set`.",
         )
     return AccountClient(settings.runpod_api_url, settings.runpod_api_key)
+
+
+def _endpoint_of(arguments: argparse.Namespace, settings: Settings) -> str:
+    name: str | None = arguments.id or settings.runpod_endpoint_id
+    if not name:
+        raise BadInput("No endpoint is given.", hint="Give its id, as `comfy-runpod endpoint list` shows it.")
+    return name
 
 
 def _entered(words: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from .ui.theme.tokens import FOLD_BELOW_W
 from .ui.widgets.basics import Wrapped
 
 _DAYS, _NEARLY, _BARS = 7, 0.8, 24
+_COUNT_EVERY_S = 3.0
 #: Workers that an endpoint gets back which RunPod has switched off: RunPod's own default.
 _REPAIRED = 3
 _ROLE = {"amber": "amber", "red": "red"}
@@ -83,6 +85,7 @@ class Chips:
         """Begin to look."""
         self._scope.start(self.health.run(), "health")
         self._scope.start(self.account.run(), "account")
+        self._scope.start(self._keep_counting(), "spend")
         self.read_spend()
 
     def use(self, settings: Settings) -> None:
@@ -100,7 +103,7 @@ class Chips:
         settings, bar = self._around.settings(), self._window.topbar
         key = chosen_place(settings)
         bar.show_places(places_of(settings, self.account.status.endpoints), key)
-        self._window.target_name = self._name(key)
+        self._window.target_name = self.name(key)
         status = self.account.status
         age = f"Last checked {duration(time.time() - status.checked_at)} ago" if status.checked_at else ""
         bar.show_refresh((status.problem or age or "Not checked yet") if settings.runpod_api_key else "")
@@ -118,9 +121,15 @@ class Chips:
 
     # The endpoint.
 
-    def _name(self, key: str) -> str:
+    def name(self, key: str) -> str:
+        """A target as people call it: an endpoint by its name, when the account has told it."""
         listed = self.account.status.endpoints.get(key)
         return (listed.endpoint.name if listed is not None else "") or target_name(key)
+
+    def price(self, key: str) -> str:
+        """What a worker of a target costs, in words; empty when that is not known."""
+        listed = self.account.status.endpoints.get(key)
+        return str(listed.price) if listed is not None and listed.price is not None else ""
 
     def _account_looked(self, status: AccountStatus) -> None:
         self._around.places_changed()
@@ -166,7 +175,7 @@ class Chips:
             acts.append(("Clear queue…", lambda: self._around.cancel(cancellable)))
         runs = [run for run in self._runs if run.target == key][-_BARS:]
         bars = [RunBar(0.0 if r.cold else r.waited_s, r.waited_s if r.cold else 0.0, r.run_s) for r in runs]
-        shown = EndpointView(self._name(key), None, lines, None, acts, bars, _typical(runs))
+        shown = EndpointView(self.name(key), None, lines, None, acts, bars, _typical(runs))
         if not is_remote(key):
             return shown
         usd = spent(run for run in self._runs if run.target == key and run.at >= midnight(now)).total
@@ -223,6 +232,13 @@ class Chips:
         self._runs = await self._desk.store.runs_between(midnight(self._now(), _DAYS - 1))
         self._show_spend()
 
+    async def _keep_counting(self) -> None:
+        """What runs costs more by the second; a chip that says so with every second is no help."""
+        while True:
+            await asyncio.sleep(_COUNT_EVERY_S)
+            if any(not job.is_final and job.rate is not None for job in self._around.jobs()):
+                self._show_spend()
+
     def _today(self) -> float:
         now = self._now()
         known = {run.id for run in self._runs}
@@ -257,7 +273,7 @@ class Chips:
             settings.daily_limit_usd,
             bars,
             [(name, some.total) for name, some in by_workflow(self._runs).items()],
-            [(self._name(name), some.total) for name, some in by_target(self._runs).items()],
+            [(self.name(name), some.total) for name, some in by_target(self._runs).items()],
             whole.unpriced,
         )
         popover = spend_popover(

@@ -54,6 +54,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="change a value of the workflow; repeatable",
     )
     run.add_argument("--timeout", type=float, metavar="SECONDS", help="limit for each job's execution")
+    run.add_argument(
+        "--ttl", type=float, metavar="SECONDS", help="limit for each job's waiting and execution together"
+    )
     run.add_argument("--count", type=int, default=1, metavar="N", help="queue each workflow N times")
     run.add_argument("--json", action="store_true", help="print one JSON object for each ended job")
 

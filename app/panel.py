@@ -95,6 +95,8 @@ class Panel:
             select=lambda job_id: self.window.queue.select(job_id),
             settings=lambda: self.settings,
             target=lambda: chosen_place(self.settings),
+            name=lambda target: self.chips.name(target),
+            price=lambda target: self.chips.price(target),
             other_target=lambda target: other_place(self.settings, target),
         )
         self.actions = Actions(theme, self.desk, self.model, self.notices, self.state, self.scope, around)

@@ -56,6 +56,7 @@ class Settings:
     comfyui_python: Path | None = None
     comfyui_args: tuple[str, ...] = ()
     execution_timeout_s: float = 300.0
+    job_ttl_s: float = 86_400.0
     workers: int = 1
     runpod_base_url: str = RUNPOD_JOB_API
     runpod_api_url: str = RUNPOD_MANAGEMENT_API
@@ -243,6 +244,7 @@ _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "comfyui_python": _path,
     "comfyui_args": _texts,
     "execution_timeout_s": _seconds,
+    "job_ttl_s": _seconds,
     "workers": _count,
     "runpod_endpoint_id": _text,
     "runpod_volume_id": _text,
@@ -272,6 +274,7 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "RUNPOD_S3_ACCESS_KEY": ("runpod_s3_access_key", _key),
     "RUNPOD_S3_SECRET_KEY": ("runpod_s3_secret_key", _key),
     "EXECUTION_TIMEOUT": ("execution_timeout_s", _seconds),
+    "COMFY_RUNPOD_JOB_TTL": ("job_ttl_s", _seconds),
     "COMFY_RUNPOD_DAILY_LIMIT": ("daily_limit_usd", _dollars),
     "COMFY_RUNPOD_OUTPUT": ("output_dir", _path),
     "COMFY_RUNPOD_WORKERS": ("workers", _said(_count, int)),

@@ -86,9 +86,18 @@ def checked_job_id(value: object) -> str:
     return value
 
 
-def taken_marker(volume: Path, client_job_id: str) -> Path:
-    """The file that a worker writes on the volume when it takes a job: ``{"id": <platform's job id>}``."""
-    return volume / OWN_FOLDER / "jobs" / checked_job_id(client_job_id) / "job.json"
+def job_note(client_job_id: str) -> PurePosixPath:
+    """What a worker writes when it takes a job: ``{"id": <platform's job id>}``. Relative to the volume."""
+    return _job_folder(client_job_id) / "job.json"
+
+
+def job_answer(client_job_id: str) -> PurePosixPath:
+    """A job's answer as the worker keeps it: ``{"input_sha256", "answer"}``. Relative to the volume."""
+    return _job_folder(client_job_id) / "result.json"
+
+
+def _job_folder(client_job_id: str) -> PurePosixPath:
+    return PurePosixPath(OWN_FOLDER, "jobs", checked_job_id(client_job_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .config import Config
-from .contract import INPUTS, OWN_FOLDER, RESULTS, taken_marker
+from .contract import INPUTS, OWN_FOLDER, RESULTS, job_note
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def jobs_folder(volume: Path) -> Path:
 
 def take_note(volume: Path, client_job_id: str, job_id: str, worker_id: str) -> None:
     """Write on the volume that we have this job: a client whose submit got no answer finds it there."""
-    marker = taken_marker(volume, client_job_id)
+    marker = volume / job_note(client_job_id)
     note = {"id": job_id, "worker": worker_id, "taken_at": time.time()}
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)

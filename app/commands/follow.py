@@ -20,6 +20,8 @@ Place = Runner | ControlClient
 Begin = Callable[[Place, list[str]], Awaitable[None]]
 _LOOK_AGAIN_S = 0.1
 _CANCEL_GRACE_S = 15.0
+#: How long a job is waited for that may have been sent, when nothing else is left to wait for.
+_SOUGHT_S = 30.0
 
 
 class Following:
@@ -129,14 +131,27 @@ class Following:
         if not left:
             return
         events = events_of(place, ids) if isinstance(place, Runner) else place.events(ids)
-        async with aclosing(events) as stream:
-            async for event in stream:
-                self._on_event(event)
-                if event.job.is_final or event.job.is_stuck:
-                    self._ended[event.job.id] = event.job
-                    left.discard(event.job.id)
-                if not left:
-                    return
+        doubtful: dict[str, Job] = {}
+        loop = asyncio.get_running_loop()
+        patience = asyncio.timeout(None)
+        try:
+            async with aclosing(events) as stream, patience:
+                async for event in stream:
+                    job = event.job
+                    self._on_event(event)
+                    doubtful.pop(job.id, None)
+                    if job.is_sought:
+                        doubtful[job.id] = job
+                    elif job.is_final or job.is_stuck:
+                        self._ended[job.id] = job
+                        left.discard(job.id)
+                    if not left:
+                        return
+                    patience.reschedule(loop.time() + _SOUGHT_S if left <= doubtful.keys() else None)
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            self._ended |= doubtful
 
     async def _cancel_rest(self, place: Place, ids: list[str]) -> None:
         async with asyncio.timeout(_CANCEL_GRACE_S):

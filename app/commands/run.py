@@ -73,6 +73,8 @@ def _specs(arguments: argparse.Namespace, settings: Settings) -> list[JobSpec]:
         raise BadInput("--count must be at least 1.")
     if arguments.timeout is not None and not 0 < arguments.timeout <= 7 * 86_400:
         raise BadInput("--timeout must be above 0 and at most 7 days, in seconds.")
+    if arguments.ttl is not None and not 10 <= arguments.ttl <= 7 * 86_400:
+        raise BadInput("--ttl must be from 10 s to 7 days, in seconds.")
     output = Path(arguments.output or settings.output_dir).absolute()
     _check_writable(output)
     specs: list[JobSpec] = []
@@ -88,6 +90,7 @@ def _specs(arguments: argparse.Namespace, settings: Settings) -> list[JobSpec]:
             files={key: str(path.absolute()) for key, path in files.items()},
             ui_workflow=workflow.ui if not arguments.set else None,
             timeout_s=arguments.timeout,
+            ttl_s=arguments.ttl,
         )
         specs.extend(replace(spec, id=new_job_id()) for _ in range(arguments.count))
     return specs

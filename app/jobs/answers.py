@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from worker.contract import FILE_LISTS, taken_marker
+from worker.contract import FILE_LISTS
 
 from ..endpoint.client import JobClient
 from ..endpoint.errors import SubmitUnanswered, UnknownJob
@@ -45,31 +44,30 @@ async def ask(client: JobClient, job: Job) -> JobReply | ComfyRunPodError | None
         return error
 
 
-def note_of(volume: Path | None, job_id: str) -> str | None:
-    """The platform's id for a job that a worker has taken, from its note on the volume. Blocks."""
-    if volume is None:
-        return None
-    try:
-        note = json.loads(taken_marker(volume, job_id).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    remote_id = note.get("id") if isinstance(note, dict) else None
-    return remote_id if isinstance(remote_id, str) else None
-
-
 def problem_json(error: ComfyRunPodError) -> dict[str, Any]:
     problem = error.problem
     details = json.loads(json.dumps(dict(problem.details), default=str))
     return {"summary": problem.summary, "hint": problem.hint, "code": problem.code, "details": details}
 
 
-def maybe_sent(job: Job, cause: SubmitUnanswered | None) -> dict[str, Any]:
-    """Why a job whose submit got no answer waits for the user."""
+def maybe_sent(job: Job, cause: SubmitUnanswered | None, *, sought: bool = False) -> dict[str, Any]:
+    """Why a job whose submit got no answer waits for the user; ``sought``: it may be found on the volume."""
+    also = "When a worker takes it, that is seen on the volume, and it goes on by itself. " if sought else ""
     return {
         "summary": "The request was sent and no answer came: the job may be running already.",
-        "hint": f"`comfy-runpod jobs retry {job.id[:8]}` sends it again, which may be charged twice.",
+        "hint": f"{also}`comfy-runpod jobs retry {job.id[:8]}` sends it again, which may be charged twice.",
         "code": "maybe_sent",
-        "details": {} if cause is None else problem_json(cause),
+        "details": {"sought": sought, **({} if cause is None else problem_json(cause))},
+    }
+
+
+def never_heard_of(job: Job, ttl_s: float) -> dict[str, Any]:
+    """Why a job whose submit got no answer ends: its time has passed without a sign of it."""
+    return {
+        "summary": "The request got no answer, and nothing was heard of the job in the time it had to live.",
+        "hint": "Run the job again.",
+        "code": "never_heard_of",
+        "details": {"ttl_s": ttl_s, **({} if job.error is None else {"first": dict(job.error)})},
     }
 
 

@@ -28,6 +28,7 @@ class Book:
         self.cancel_wanted: set[str] = set()
         self.to_send = asyncio.Event()
         self.to_follow = asyncio.Event()
+        self.to_seek = asyncio.Event()
 
     async def change(self, job: Job, *, note: str = "", **values: Any) -> Job:
         """Write what is new about a job, if anything is, and tell the watchers."""

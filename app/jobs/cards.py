@@ -69,6 +69,7 @@ _TITLES: Final[dict[str, str]] = {
     "job_unknown": "No longer known",
     "cancelled_elsewhere": "Cancelled elsewhere",
     "maybe_sent": "May have been sent",
+    "never_heard_of": "Never heard of again",
     "key_refused": "API key not accepted",
     "unknown_endpoint": "Endpoint not found",
     "unreachable": "No connection",
@@ -101,6 +102,7 @@ _REMOTE_TEXTS: Final[dict[str, str]] = {
 }
 #: The command line's hint names a command.
 _SEND_AGAIN: Final = "Sending it again may be charged twice."
+_IS_SOUGHT: Final = "When a worker is seen to have it, it goes on by itself."
 _UNKNOWN_TITLE: Final = "Job failed"
 #: Which kind of models an input chooses from, by the input's name.
 _KINDS: Final[dict[str, str]] = {
@@ -139,7 +141,7 @@ def error_card(job: Job) -> ErrorCard:
         case "execution_failed":
             return _node_failed(job, card)
         case "maybe_sent":
-            return replace(card, hint=_SEND_AGAIN)
+            return replace(card, hint=f"{_IS_SOUGHT} {_SEND_AGAIN}" if job.is_sought else _SEND_AGAIN)
         case _ if code in _REMOTE_TEXTS and is_remote(job.target):
             return replace(card, text=_REMOTE_TEXTS[code].format(target=job.target))
         case "unreachable":

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from worker.contract import Progress
@@ -16,11 +16,13 @@ from ..endpoint.model import JobReply
 from ..errors import ComfyRunPodError
 from .answers import CANCELLED_ELSEWHERE, JOB_UNKNOWN, RESULT_LOST, ask, error_of, lacks_input
 from .book import Book
+from .carriers.base import ResultDamaged
 from .fetching import Fetcher
 from .model import Job, JobEvent
 from .pauses import Pauses
 from .states import IllegalMove, State
 from .targets import Target
+from .traces import kept_answer
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +162,7 @@ class Follower:
                     await self._book.change(job, state=State.DOWNLOADING, **seen), reply.output
                 )
             case "COMPLETED":
-                await end(job, State.FAILED, error=RESULT_LOST, **seen)
+                await self._take_in_kept(job, RESULT_LOST, "The platform dropped its answer", seen)
             case "FAILED" if lacks_input(reply) and not job.resent and job.state in _CAN_GO_BACK:
                 await self._book.send_anew(job, "The worker lacks an input, which is sent again")
             case "FAILED":
@@ -189,7 +191,27 @@ class Follower:
         if job.state is State.CANCELLING:
             await self._book.end(job, State.CANCELLED, note="The endpoint no longer knows the job")
         elif job.state is not State.DOWNLOADING or not self._fetcher.take_from_volume(job):
-            await self._book.end(job, State.FAILED, error=JOB_UNKNOWN)
+            await self._take_in_kept(job, JOB_UNKNOWN, "The endpoint no longer has its answer", {})
+
+    async def _take_in_kept(
+        self, job: Job, lost: Mapping[str, Any], why: str, seen: Mapping[str, Any]
+    ) -> None:
+        """The platform does not have the job's answer: it may lie on the volume, where workers keep it."""
+        try:
+            answer = await kept_answer(self._target.carrier, job)
+        except ResultDamaged as error:
+            log.warning("Job %s: %s", job.id, error)
+            answer = None
+        except ComfyRunPodError as error:
+            await self._note_lost_contact([job.id], error)
+            return
+        if answer is None:
+            await self._book.end(job, State.FAILED, error=dict(lost), **seen)
+        else:
+            note = f"{why}; it was on the volume"
+            self._fetcher.take(
+                await self._book.change(job, state=State.DOWNLOADING, note=note, **seen), answer
+            )
 
     async def _note_lost_contact(self, ids: Iterable[str], error: ComfyRunPodError) -> None:
         now = time.time()

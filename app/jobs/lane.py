@@ -1,7 +1,7 @@
 """All jobs of one target: sent one after the other in their order, followed, and their results fetched.
 
-Three tasks with one owner (:meth:`Lane.run`): *send*, *follow* and *fetch*. The store is written before
-anything is done and after every change, so that each task can be begun anew from what is on disk.
+Four tasks with one owner (:meth:`Lane.run`): *send*, *follow*, *fetch* and *seek*. The store is written
+before anything is done and after every change, so that each task can be begun anew from what is on disk.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .sending import Sender
 from .states import REMOTE, Hold, IllegalMove, State
 from .store import JobStore
 from .targets import Target
+from .traces import Seeker
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Lane:
         self._sender = Sender(target, self._book, pauses, purse)
         self._fetcher = Fetcher(target, self._book, planning, pauses)
         self._follower = Follower(target, self._book, self._fetcher, pauses)
+        self._seeker = Seeker(target, self._book, pauses)
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +69,7 @@ class Lane:
         else:
             book.unsent[job.id] = job
             book.to_send.set()
+            book.to_seek.set()
 
     async def cancel(self, job: Job) -> Job:
         """Cancel a job of this lane: at once while it is unsent, else the platform is asked to."""
@@ -93,6 +96,7 @@ class Lane:
             group.create_task(self._sender.run(), name=f"send-{self._name}")
             group.create_task(self._follower.run(), name=f"follow-{self._name}")
             group.create_task(self._fetcher.run(), name=f"fetch-{self._name}")
+            group.create_task(self._seeker.run(), name=f"seek-{self._name}")
 
     async def finish_submission(self, limit_s: float | None = None) -> None:
         """Before closing: send nothing new, and let a request that is under way get its answer.

@@ -22,7 +22,10 @@ def new_job_id() -> str:
 class JobSpec:
     """What was asked for. ``files`` maps the workflow's input names to paths on this computer.
 
-    ``retry_of`` is the id of the ended job that this one repeats.
+    Attributes:
+        timeout_s: how long it may execute; None: as the settings have it when it is sent.
+        ttl_s: how long after sending the platform may keep it, waiting and running; None: likewise.
+        retry_of: the id of the ended job that this one repeats.
     """
 
     name: str
@@ -32,6 +35,7 @@ class JobSpec:
     files: dict[str, str] = field(default_factory=dict)
     ui_workflow: dict[str, Any] | None = None
     timeout_s: float | None = None
+    ttl_s: float | None = None
     id: str = field(default_factory=new_job_id)
     retry_of: str | None = None
 
@@ -128,6 +132,12 @@ class Job:
     def is_stuck(self) -> bool:
         """On hold until the user decides."""
         return self.state is State.ON_HOLD and self.hold not in (Hold.ENGINE_DOWN, Hold.LIMIT)
+
+    @property
+    def is_sought(self) -> bool:
+        """On hold, and may go on without the user: a worker may be seen to have it."""
+        details = (self.error or {}).get("details")
+        return self.hold is Hold.MAYBE_SENT and isinstance(details, Mapping) and details.get("sought") is True
 
     def to_json(self) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}

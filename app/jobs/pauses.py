@@ -17,6 +17,7 @@ class Pauses:
         unknown_looks: how many answers in a row must say that there is no such job (a number).
         rare_s: between looks at a job that is far down the queue.
         limit_look_s: between looks whether the daily limit allows more.
+        seek_s: between looks for jobs that may have been sent; the last one goes on.
         submission_grace_s: how long closing waits for the answer to a request that is under way.
     """
 
@@ -27,7 +28,12 @@ class Pauses:
     rare_s: float = 5.0
     limit_look_s: float = 30.0
     submission_grace_s: float = 10.0
+    seek_s: tuple[float, ...] = (2, 5, 15, 60)
 
     def after(self, failures: int) -> float:
         """The pause after this many failures before the last one."""
         return self.after_failure_s[min(failures, len(self.after_failure_s) - 1)]
+
+    def seeking(self, looks: int) -> float:
+        """The pause after this many looks for a job that may have been sent."""
+        return self.seek_s[min(looks, len(self.seek_s) - 1)]

@@ -6,7 +6,7 @@ import base64
 import json
 import shutil
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ INLINE_BYTES = 7_000_000
 
 #: What the platform grants a job beside the execution that the worker limits itself.
 OVERHEAD_MS = 120_000
-_DAY_MS = 86_400_000
+_DAY_MS, _SHORTEST_TTL_MS = 86_400_000, 10_000
 _LONGEST_MS = 7 * _DAY_MS
 
 
@@ -71,15 +71,51 @@ def _request(spec: JobSpec) -> dict[str, Any]:
     return request
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a job may take, in seconds.
+
+    Attributes:
+        timeout_s: of execution.
+        ttl_s: from the request on, waiting and execution together. The platform forgets the job then, a
+            running one too.
+    """
+
+    timeout_s: float
+    ttl_s: float
+
+
+def limited(spec: JobSpec, limits: Limits | None) -> JobSpec:
+    """The specification with these limits where it has none of its own."""
+    if limits is None:
+        return spec
+    timeout_s = limits.timeout_s if spec.timeout_s is None else spec.timeout_s
+    # A job that may run for long needs time to wait, too.
+    ttl_s = max(limits.ttl_s, 2 * timeout_s) if spec.ttl_s is None else spec.ttl_s
+    return replace(spec, timeout_s=timeout_s, ttl_s=ttl_s)
+
+
+def ttl_of(spec: JobSpec) -> float:
+    """How long the platform knows the job at most, in seconds; without a word of ours that is its default."""
+    policy = policy_of(spec)
+    return _DAY_MS / 1000 if policy is None or policy.ttl_ms is None else policy.ttl_ms / 1000
+
+
 def policy_of(spec: JobSpec) -> Policy | None:
-    """The platform's limit for a job with a limit of its own: a little longer, so that the worker ends it.
+    """The platform's limits for a job with limits of its own: a little longer, so that the worker ends it.
 
     The platform's limit is the endpoint's else, and a job that may take longer would be stopped by it.
     """
-    if spec.timeout_s is None:
+    if spec.timeout_s is None and spec.ttl_s is None:
         return None
-    limit_ms = min(int(spec.timeout_s * 1000) + OVERHEAD_MS, _LONGEST_MS)
-    return Policy(execution_timeout_ms=limit_ms, ttl_ms=_LONGEST_MS if limit_ms > _DAY_MS // 2 else None)
+    limit_ms = ttl_ms = None
+    if spec.timeout_s is not None:
+        limit_ms = min(int(spec.timeout_s * 1000) + OVERHEAD_MS, _LONGEST_MS)
+    if spec.ttl_s is not None:
+        ttl_ms = min(max(int(spec.ttl_s * 1000), _SHORTEST_TTL_MS), _LONGEST_MS)
+    elif limit_ms is not None and limit_ms > _DAY_MS // 2:
+        ttl_ms = _LONGEST_MS
+    return Policy(execution_timeout_ms=limit_ms, ttl_ms=ttl_ms)
 
 
 def keep_inputs(spec: JobSpec, folder: Path) -> JobSpec:

@@ -11,15 +11,16 @@ from typing import Any
 
 from ..endpoint.errors import RateLimited, SubmitUnanswered
 from ..errors import ComfyRunPodError, Unreachable
-from .answers import maybe_sent, note_of, problem_json
+from .answers import maybe_sent, problem_json
 from .book import Book
 from .carriers.base import Parcel
 from .model import Job
 from .money import OverLimit, Purse
 from .pauses import Pauses
-from .request import parcels_of, policy_of, request_of
+from .request import limited, parcels_of, policy_of, request_of
 from .states import Hold, State
 from .targets import Target
+from .traces import taken_as
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Sender:
         self._settled = asyncio.Event()
         self._settled.set()
         self._closing = False
+        #: The next request goes out no sooner, on the monotonic clock.
+        self._next_at = 0.0
 
     def may_be_under_way(self, job: Job) -> bool:
         """Whether the job's request is under way, or was once, without its outcome being known."""
@@ -101,7 +104,7 @@ class Sender:
         book = self._book
         if job.state is State.SUBMITTING:
             # It was sent once and no answer was noted: we were ended in between, or the answer got lost.
-            if self._target.volume is None:
+            if not self._target.is_ours:
                 await self._leave_maybe_sent(job, None)
                 return
             if await self._was_sent(job):
@@ -112,7 +115,7 @@ class Sender:
             return
         # Before inputs are uploaded: that may cost, too.
         await self._purse.check(job)
-        spec = await book.store.spec(job.id)
+        spec = limited(await book.store.spec(job.id), self._target.limits)
         parcels = await asyncio.to_thread(parcels_of, spec)
         if parcels:
             job = await self._carry(job, parcels)
@@ -124,6 +127,7 @@ class Sender:
         priced: dict[str, Any] = (
             {} if rate is None else {"rate": rate.usd_per_s, "idle_s": rate.idle_s, "gpu": rate.gpu}
         )
+        await asyncio.sleep(max(self._next_at - time.monotonic(), 0))
         # Until the answer is noted, closing waits: it says under which name the job runs.
         self._settled.clear()
         self._sending = job.id
@@ -132,11 +136,12 @@ class Sender:
             if job.id in book.cancel_wanted:
                 await book.drop_unsent(job)
                 return
+            self._next_at = time.monotonic() + self._target.send_s
             reply = await client.run(request, policy=policy_of(spec))
             await book.sent(job, reply.id, reply.status)
         except SubmitUnanswered as error:
             log.warning("Job %s: %s", job.id, error)
-            if self._target.volume is None:
+            if not self._target.is_ours:
                 await self._leave_maybe_sent(job, error)
         except ComfyRunPodError:
             job = await book.change(job, state=State.PREPARING, note="Was not sent")
@@ -173,10 +178,11 @@ class Sender:
 
     async def _leave_maybe_sent(self, job: Job, cause: SubmitUnanswered | None) -> None:
         """Nothing tells whether the request arrived: sending it again is the user's decision."""
-        error = maybe_sent(job, cause)
+        error = maybe_sent(job, cause, sought=self._target.carrier.reads)
         job = await self._book.change(job, state=State.ON_HOLD, hold=Hold.MAYBE_SENT, error=error)
         if job.id in self._book.cancel_wanted:
             await self._book.drop_unsent(job, error=error)
+        self._book.to_seek.set()
 
     async def _was_sent(self, job: Job) -> bool:
         """Find out whether a submit without an answer arrived: from the worker's note on the volume.
@@ -189,8 +195,8 @@ class Sender:
             client = await self._target.client()
             health = await client.health()
             empty = not health.jobs.get("inQueue") and not health.jobs.get("inProgress")
-            remote_id = await asyncio.to_thread(note_of, self._target.volume, job.id)
-            if remote_id not in (None, job.remote_id):
+            remote_id = await taken_as(self._target.carrier, job)
+            if remote_id is not None:
                 await self._book.sent(job, remote_id, None)
                 return True
             if empty and time.monotonic() - first > self._pauses.settle_s:

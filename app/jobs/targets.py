@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from .carriers.base import Carrier
+from .request import Limits
 
 if TYPE_CHECKING:
     from ..endpoint.client import JobClient
@@ -23,14 +23,20 @@ def is_remote(target: str) -> bool:
 class Target(Protocol):
     """One place to run.
 
-    ``poll_s`` is the shortest pause between looks at its jobs, in seconds. ``volume`` is the endpoint's
-    network volume as a folder here, when it can be read as one: it tells whether a submit without an answer
-    arrived. ``carrier`` brings big inputs to the volume, and results from it; closing the target closes it.
+    Attributes:
+        poll_s: the shortest pause between looks at its jobs, in seconds.
+        send_s: the shortest pause between two requests for jobs, in seconds.
+        is_ours: nobody else sends to it, and what it says of its queue is true at that moment. When it is
+            seen empty, and no worker has noted a job on the volume, then its request never arrived.
+        limits: of jobs that come without limits of their own; None where the endpoint has them already.
+        carrier: brings big inputs to the volume, and results from it; closing the target closes it.
     """
 
     name: str
     poll_s: float
-    volume: Path | None
+    send_s: float
+    is_ours: bool
+    limits: Limits | None
     carrier: Carrier
 
     async def client(self) -> JobClient:

@@ -181,12 +181,46 @@ def test_a_minute_of_silence(at: Place, cli: Cli, tmp_path: Path) -> None:
     assert queued(at) - before == COUNT
 
 
+def on_the_volume(url: str) -> dict[str, str]:
+    """What the program is told of the endpoint's volume."""
+    return {
+        "RUNPOD_VOLUME_ID": "volume",
+        "RUNPOD_S3_URL": url,
+        "RUNPOD_S3_ACCESS_KEY": ACCESS,
+        "RUNPOD_S3_SECRET_KEY": SECRET,
+    }
+
+
+@pytest.mark.parametrize("kind", ["cut", "garbage"])
+def test_a_submit_without_an_answer_is_seen_on_the_volume_and_followed(
+    at: Place, line: Line, cli: Cli, tmp_path: Path, kind: str
+) -> None:
+    before = queued(at)
+    with s3_server(at.folder) as url:
+        cli.extra = {**cli.extra, **on_the_volume(url)}
+        line(kind, "/run")
+        ran = cli.run("run", *flows(tmp_path), "--target", ENDPOINT, "--output", tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr + cli.logs()
+    assert line.count("POST /v2/faults/run") == queued(at) - before == COUNT
+    results_are_whole(tmp_path / "out")
+    hashes_are_right(cli)
+
+
 def gone(at: Place, remote_id: str) -> bool:
     return bool(at.status(remote_id)["status"] == "HTTP 404")
 
 
-def test_a_result_that_expired_while_the_program_was_away(cli: Cli, tmp_path: Path) -> None:
-    with place("demo", tmp_path / "place", run_retention_s=1) as at, behind(at, cli) as line:
+@pytest.mark.parametrize("readable", [False, True])
+def test_a_result_that_expired_while_the_program_was_away(cli: Cli, tmp_path: Path, readable: bool) -> None:
+    """Nothing was noted of its answer: it is lost, unless the volume can be read, where the worker keeps it."""
+    folder = tmp_path / "place"
+    with (
+        place("demo", folder, run_retention_s=1) as at,
+        behind(at, cli) as line,
+        s3_server(folder) as url,
+    ):
+        if readable:
+            cli.extra = {**cli.extra, **on_the_volume(url)}
         flow = written(tmp_path / "slow.json", blur_chain(8, 800, 7, "job0"))
         # The program does not learn of its end, however slow this computer is.
         line("hold", "/status", 1000)
@@ -198,11 +232,15 @@ def test_a_result_that_expired_while_the_program_was_away(cli: Cli, tmp_path: Pa
         until(lambda: gone(at, job["remote_id"]), 60)
         assert queued(at) == 1
         waited = cli.run("jobs", "wait")
+        assert line.count("POST /v2/faults/run") == queued(at) == 1
+        if readable:
+            assert waited.returncode == 0, waited.stderr + cli.logs()
+            hashes_are_right(cli)
+            return
         assert waited.returncode == 1, waited.stderr
         (job,) = cli.jobs()
         assert (job["state"], job["error"]["code"]) == ("failed", "job_unknown")
         assert job["error"]["summary"] == "The endpoint no longer knows this job."
-        assert line.count("POST /v2/faults/run") == queued(at) == 1
         assert not (tmp_path / "out").exists()
 
 
@@ -216,13 +254,7 @@ def test_a_result_on_the_volume_outlives_its_answer(cli: Cli, tmp_path: Path) ->
         behind(at, cli) as line,
         Line(int(url.rsplit(":", 1)[1])) as s3,
     ):
-        cli.extra = {
-            **cli.extra,
-            "RUNPOD_VOLUME_ID": "volume",
-            "RUNPOD_S3_URL": s3.url.removesuffix("/v2"),
-            "RUNPOD_S3_ACCESS_KEY": ACCESS,
-            "RUNPOD_S3_SECRET_KEY": SECRET,
-        }
+        cli.extra = {**cli.extra, **on_the_volume(s3.url.removesuffix("/v2"))}
         # Neither way to the volume is open while the answer is known.
         s3.shut()
         running = cli.start("run", *flows(tmp_path, 1), "--target", ENDPOINT, "--output", tmp_path / "out")

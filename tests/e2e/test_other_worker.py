@@ -16,6 +16,7 @@ from app.endpoint.client import JobClient
 from app.endpoint.config import EndpointConfig
 from app.endpoint.local import LocalEndpoint
 from tests.e2e.conftest import ROOT, Cli, written
+from tests.e2e.lines import Line, flows
 
 ENDPOINT = "somebodys-endpoint"
 
@@ -96,3 +97,25 @@ async def test_purging_the_queue_is_done_only_with_the_users_word(theirs: tuple[
     done = await asyncio.to_thread(program.run, "endpoint", "purge", "--yes", "--json")
     assert (done.returncode, set(json.loads(done.stdout))) == (0, {"removed"})
     assert (await client.health()).jobs["inQueue"] == 0
+
+
+@pytest.mark.parametrize("kind", ["refuse", "cut", pytest.param("garbage", marks=pytest.mark.long)])
+async def test_a_submit_without_an_answer_is_never_sent_again_there_either(
+    theirs: tuple[Cli, JobClient], tmp_path: Path, kind: str
+) -> None:
+    """Nothing that this worker does could tell whether it has the job: the user decides."""
+    program, client = theirs
+    with Line(int(program.extra["RUNPOD_ENDPOINT_BASE_URL"].split(":")[2].split("/")[0])) as line:
+        program.extra["RUNPOD_ENDPOINT_BASE_URL"] = line.url
+        line(kind, "/run")
+        to = ("--target", ENDPOINT, "--output", tmp_path / "out")
+        ran = await asyncio.to_thread(program.run, "run", *flows(tmp_path, 2), *to)
+        assert ran.returncode == 1
+        first, second = sorted(program.jobs(), key=lambda job: job["seq"])
+        assert (first["state"], first["hold"], second["state"]) == ("on_hold", "maybe_sent", "done")
+        assert line.count("POST") == 2
+        # The user's word sends it, once.
+        again = await asyncio.to_thread(program.run, "jobs", "retry", first["id"])
+        assert again.returncode == 0, again.stderr
+        assert line.count("POST") == 3
+        assert (await client.health()).jobs["completed"] == (2 if kind == "refuse" else 3)

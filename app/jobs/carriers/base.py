@@ -15,6 +15,8 @@ from worker.contract import INPUTS, OWN_FOLDER, RESULTS, FileEntry
 from ...errors import BadInput, ComfyRunPodError
 
 T = TypeVar("T")
+#: In bytes: the largest answer that the platform lets through, with room to spare.
+MOST_READ = 64 << 20
 
 
 class ResultDamaged(ComfyRunPodError):
@@ -59,9 +61,11 @@ class Carrier(Protocol):
 
     Attributes:
         cost: a sentence for the job's timeline when carrying is not free, else empty.
+        reads: whether :meth:`read` can find anything.
     """
 
     cost: str
+    reads: bool
 
     async def put(self, parcel: Parcel, *, uploader: str, again: bool = False) -> None:
         """Have an input on the volume; it is sent only when it is not there.
@@ -81,6 +85,14 @@ class Carrier(Protocol):
         Raises:
             ResultDamaged: when it cannot be had any more.
             CannotCarry: when this is no way to get it.
+            ComfyRunPodError: for a passing fault.
+        """
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        """A small file of our own folder on the volume; None where it is not, or cannot be read for free.
+
+        Raises:
+            ResultDamaged: when it is larger than any answer.
             ComfyRunPodError: for a passing fault.
         """
 
@@ -119,6 +131,10 @@ def results_on_volume(entries: Sequence[FileEntry]) -> list[PurePosixPath]:
 def _is_plain(path: PurePosixPath) -> bool:
     text = str(path)
     return len(path.parts) > 2 and ".." not in path.parts and "\\" not in text and "\x00" not in text
+
+
+def too_large(path: PurePosixPath) -> ResultDamaged:
+    return ResultDamaged("A job's answer on the volume is larger than any can be.", path=str(path))
 
 
 def missing(entry: FileEntry) -> ResultMissing:

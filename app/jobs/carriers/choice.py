@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from worker.contract import FileEntry
 
@@ -37,7 +37,7 @@ class Either:
     def __init__(self, first: Carrier, then: Carrier) -> None:
         self._first = first
         self._then = then
-        self.cost = first.cost
+        self.cost, self.reads = first.cost, first.reads or then.reads
 
     async def put(self, parcel: Parcel, *, uploader: str, again: bool = False) -> None:
         if not again:
@@ -56,6 +56,12 @@ class Either:
                 await self._then.fetch(entry, aside)
             except CannotCarry:
                 raise error from None
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        try:
+            return await self._first.read(path)
+        except CannotCarry:
+            return await self._then.read(path)
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
         try:

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from worker.contract import INPUTS, MAX_CHUNK, OWN_FOLDER, FileEntry
@@ -63,6 +63,7 @@ class Commands:
         chunk: bytes of a piece at most.
     """
 
+    reads = False
     cost = (
         "Big files go in pieces through the worker, which is slower and billed; "
         "with an S3 key of the volume in the settings they do not."
@@ -129,6 +130,10 @@ class Commands:
             if said.code == "file_missing":
                 raise missing(entry) from said
             raise CannotCarry(f"{what} it cannot be read: {said}", hint=str(said.error["hint"])) from said
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        """Nothing: a worker would have to start for it, and that is billed."""
+        return None
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
         """Queued is enough: behind other jobs it may take long, and nobody needs to know of its end."""

@@ -14,6 +14,7 @@ from worker.contract import OWN_FOLDER, RESULTS, FileEntry, inside
 
 from ...errors import BadInput
 from .base import (
+    MOST_READ,
     Parcel,
     ResultDamaged,
     go_on,
@@ -22,6 +23,7 @@ from .base import (
     plain_path,
     results_on_volume,
     sha256_of,
+    too_large,
 )
 
 _PIECE = 1 << 20
@@ -30,7 +32,7 @@ _PIECE = 1 << 20
 class LocalFolder:
     """Carries by copying files."""
 
-    cost = ""
+    cost, reads = "", True
 
     def __init__(self, volume: Path) -> None:
         self._volume = volume
@@ -40,6 +42,9 @@ class LocalFolder:
 
     async def fetch(self, entry: FileEntry, aside: Path) -> None:
         await in_thread(lambda stop: self._fetch(entry, aside, stop))
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        return await asyncio.to_thread(self._read, path)
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
         await asyncio.to_thread(self._drop, entries)
@@ -75,6 +80,16 @@ class LocalFolder:
         if not path.is_file():
             raise missing(entry)
         _copy(path, aside, stop)
+
+    def _read(self, path: PurePosixPath) -> bytes | None:
+        try:
+            with inside(self._volume, path).open("rb") as file:
+                content = file.read(MOST_READ + 1)
+        except (OSError, ValueError):
+            return None
+        if len(content) > MOST_READ:
+            raise too_large(path)
+        return content
 
     def _drop(self, entries: Sequence[FileEntry]) -> None:
         for path in results_on_volume(entries):

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from worker.contract import FileEntry
@@ -22,6 +22,7 @@ from worker.contract import FileEntry
 from ...errors import Unreachable
 from .access import VolumeAccess
 from .base import (
+    MOST_READ,
     CannotCarry,
     Parcel,
     ResultDamaged,
@@ -32,6 +33,7 @@ from .base import (
     missing,
     plain_path,
     results_on_volume,
+    too_large,
     unreadable,
 )
 
@@ -57,7 +59,7 @@ class _Upload:
 class VolumeS3:
     """Carries without the endpoint, and so without being billed."""
 
-    cost = ""
+    cost, reads = "", True
 
     def __init__(self, access: VolumeAccess, *, part: int = _PART) -> None:
         self._access = access
@@ -71,6 +73,9 @@ class VolumeS3:
 
     async def fetch(self, entry: FileEntry, aside: Path) -> None:
         await in_thread(lambda stop: self._fetch(entry, aside, stop))
+
+    async def read(self, path: PurePosixPath) -> bytes | None:
+        return await asyncio.to_thread(self._read, path)
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
         await asyncio.to_thread(self._drop, entries)
@@ -154,6 +159,17 @@ class VolumeS3:
                         file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
+
+    def _read(self, path: PurePosixPath) -> bytes | None:
+        with self._trouble(f"{path.name} cannot be read"):
+            size = self._size(str(path))
+            if size is None:
+                return None
+            if size > MOST_READ:
+                raise too_large(path)
+            body = self._client().get_object(Bucket=self._access.volume_id, Key=str(path))["Body"]
+            content: bytes = body.read(MOST_READ)
+        return content
 
     def _drop(self, entries: Sequence[FileEntry]) -> None:
         with self._trouble("Fetched results stay on the volume"):

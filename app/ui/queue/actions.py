@@ -13,13 +13,15 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from ...desk import Desk
 from ...errors import BadInput, NeedsSetup
 from ...jobs.cards import log_lines
+from ...jobs.costs import money
 from ...jobs.model import Job, JobSpec
+from ...jobs.money import Money
 from ...jobs.report import diagnostics
 from ...jobs.states import State
 from ...jobs.targets import is_remote
-from ...jobs.words import target_name
 from ...settings import Settings
 from ...workflows.collect import Collected, Dropped, Refused, collect
+from ...workflows.fingerprint import fingerprint
 from ...workflows.parameters import parameters
 from ..desktop import copy_text, open_path
 from ..loop import shown
@@ -36,12 +38,18 @@ _REFUSED_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the actions need of the window: whose child a question is, and where the user is looking."""
+    """What the actions need of the window: whose child a question is, and where the user is looking.
+
+    Attributes:
+        name: a target as people call it. price: what a worker of a target costs; empty when not known.
+    """
 
     window: Callable[[], QWidget]
     select: Callable[[str], None]
     settings: Callable[[], Settings]
     target: Callable[[], str]
+    name: Callable[[str], str]
+    price: Callable[[str], str]
     other_target: Callable[[str], str | None]
 
 
@@ -121,7 +129,11 @@ class Actions:
         """What the other target of these jobs is called; empty when there is none, or not one for all."""
         others = {self._around.other_target(job.target) for job in self._known(ids)}
         other = others.pop() if len(others) == 1 else None
-        return target_name(other) if other is not None else ""
+        return self._around.name(other) if other is not None else ""
+
+    def name_of(self, target: str) -> str:
+        """A target as people call it."""
+        return self._around.name(target)
 
     def copy_workflow(self, job_id: str) -> None:
         """The API form of its workflow as JSON."""
@@ -151,32 +163,47 @@ class Actions:
         dirs = [settings.comfyui_dir / "input"] if settings.comfyui_dir is not None else []
         found = await asyncio.to_thread(collect, paths, input_dirs=dirs)
         self._tell_refused(found)
-        if not found.workflows or not await self._may_run(target, len(found.workflows)):
+        specs = [_spec(dropped, target, settings) for dropped in found.workflows]
+        if not specs or not await self._may_run(target, specs):
             return
         last = ""
-        for dropped in found.workflows:
-            last = (await self._desk.submit(_spec(dropped, target, settings))).id
+        for spec in specs:
+            last = (await self._desk.submit(spec)).id
         if last:
             self._around.select(last)
 
-    async def _may_run(self, target: str, count: int) -> bool:
+    async def _may_run(self, target: str, specs: Sequence[JobSpec] = ()) -> bool:
+        """Asked before the first job on an endpoint, and before many; with what that may cost."""
         if not target:
             raise NeedsSetup("No place to run is chosen.", hint="Choose one at the top left.")
         asked = self._state.texts("asked_targets")
         if is_remote(target) and target not in asked:
-            title = f"Run on {target_name(target)}?"
+            title = f"Run on {self._around.name(target)}?"
             text = (
-                "Jobs there cost money while they run. From now on, workflows dropped here go there at once."
+                f"Jobs there cost money while they run{_each(self._around.price(target))}. "
+                "From now on, workflows dropped here go there at once."
             )
             if not await self._ask(title, text, "Not now", "Run", destroys=False):
                 return False
             self._state.put("asked_targets", [*asked, target])
+        count = len(specs)
         if count <= _ASK_ABOVE:
             return True
-        title = f"Queue {count} workflows on {target_name(target)}?"
-        return await self._ask(
-            title, "They run one after the other.", "Not now", f"Queue {count}", destroys=False
-        )
+        title = f"Queue {count} workflows on {self._around.name(target)}?"
+        text = f"They run one after the other.{await self._estimate(target, specs)}"
+        return await self._ask(title, text, "Not now", f"Queue {count}", destroys=False)
+
+    async def _estimate(self, target: str, specs: Sequence[JobSpec]) -> str:
+        """What they may cost, as a sentence with a blank before it."""
+        if not is_remote(target):
+            return ""
+        # In a thread: hundreds of workflows take a while.
+        marks = await asyncio.to_thread(lambda: [fingerprint(spec.prompt) for spec in specs])
+        usd = await Money(self._desk.store).estimate([(mark, target) for mark in marks])
+        if usd is not None:
+            return f" About {money(usd)} together, by earlier runs of the same."
+        price = self._around.price(target)
+        return f" A worker costs {price}; what these take is not known yet." if price else ""
 
     def _tell_refused(self, found: Collected) -> None:
         refused: Sequence[Refused] = found.refused
@@ -231,7 +258,7 @@ class Actions:
                 raise NeedsSetup(
                     "There is no other place to run.", hint="Set up ComfyUI or RunPod in Settings."
                 )
-            if not await self._may_run(target, 1):
+            if not await self._may_run(target):
                 return
             last = (await self._desk.run_again(job.id, target)).id
         if last:
@@ -308,3 +335,7 @@ def _spec(dropped: Dropped, target: str, settings: Settings) -> JobSpec:
         files={name: str(path) for name, path in dropped.files.items()},
         ui_workflow=dropped.workflow.ui,
     )
+
+
+def _each(price: str) -> str:
+    return f", {price} for each worker" if price else ""

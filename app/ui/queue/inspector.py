@@ -46,13 +46,19 @@ class Inspector(QWidget):
     acted = Signal(str, str)
     viewed = Signal(int)
 
-    def __init__(self, theme: Theme, pictures: PictureStore, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        pictures: PictureStore,
+        now: Callable[[], float] = time.time,
+        name: Callable[[str], str] = target_name,
+    ) -> None:
         super().__init__()
         self.setProperty("region", "inspector")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setMaximumWidth(INSPECTOR_MAX_W)
         self.setAccessibleName("Job details")
-        self._theme, self._pictures, self._now = theme, pictures, now
+        self._theme, self._pictures, self._now, self._name = theme, pictures, now, name
         self._entry: Entry | None = None
         self._moves: Sequence[Move] = ()
         self._number = 0
@@ -167,7 +173,7 @@ class Inspector(QWidget):
         self._title.setText(job.name)
         shown = pill(job)
         self._pill.set(shown.text, shown.tone, shown.icon)
-        self._about.setText(_about(job, self._now()))
+        self._about.setText(_about(job, self._name(job.target), self._now()))
         self._show_error(job)
         self._show_picture()
         self._show_timeline()
@@ -324,8 +330,8 @@ class Inspector(QWidget):
             self.acted.emit(action, self.job_id)
 
 
-def _about(job: Job, now: float) -> str:
-    parts = [target_name(job.target), f"job {job.id[:8]}"]
+def _about(job: Job, where: str, now: float) -> str:
+    parts = [where, f"job {job.id[:8]}"]
     if job.is_final and job.ended_at is not None:
         parts.append(ago(job.ended_at, now))
     return " · ".join(parts)

@@ -80,7 +80,7 @@ class QueuePage(QWidget):
         self._inspector_w = INSPECTOR_W
         self.delegate = JobDelegate(theme, pictures, model.place)
         self.list = JobList(model, self.delegate)
-        self.inspector = Inspector(theme, pictures)
+        self.inspector = Inspector(theme, pictures, name=actions.name_of)
         self.viewer: Viewer | None = None
         self._repaint = QTimer(self)
         self._repaint.setSingleShot(True)

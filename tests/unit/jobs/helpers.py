@@ -20,11 +20,12 @@ from app.jobs.carriers.folder import LocalFolder
 from app.jobs.model import Job, JobEvent, JobSpec
 from app.jobs.money import Purse
 from app.jobs.pauses import Pauses
+from app.jobs.request import Limits
 from app.jobs.runner import Runner
 from app.jobs.states import State
 from app.jobs.store import JobStore
 from tests.unit.endpoint.helpers import KEY, make_config
-from worker.contract import taken_marker
+from worker.contract import job_note
 
 FAST = Pauses(
     after_failure_s=(0.01, 0.02),
@@ -32,6 +33,7 @@ FAST = Pauses(
     look_again_s=0.01,
     rare_s=0.05,
     limit_look_s=0.05,
+    seek_s=(0.02,),
     submission_grace_s=0.2,
 )
 WORKER = "w1"
@@ -99,10 +101,11 @@ class Gate:
 class OneTarget:
     """A target whose endpoint is the platform of this process."""
 
-    def __init__(self, name: str, url: str, volume: Path | None) -> None:
+    def __init__(self, name: str, url: str, volume: Path | None, *, ours: bool) -> None:
         self.name = name
-        self.poll_s = 0.01
-        self.volume = volume
+        self.poll_s, self.send_s = 0.01, 0.0
+        self.is_ours = ours
+        self.limits: Limits | None = None
         self.problem: ComfyRunPodError | None = None
         self._client = JobClient(url, "local", KEY, attempts=1, timeout_s=5)
         self.carrier: Carrier = Commands("local", self.client) if volume is None else LocalFolder(volume)
@@ -119,11 +122,14 @@ class OneTarget:
 class World:
     """Everything of one test. ``faults`` maps an operation (``run``, ``status`` …) to what happens next."""
 
-    def __init__(self, folder: Path, *, volume: bool = True, endpoint_id: str = "local") -> None:
+    def __init__(
+        self, folder: Path, *, volume: bool = True, endpoint_id: str = "local", ours: bool | None = None
+    ) -> None:
         self.folder = folder
         self.out = folder / "out"
         config = make_config(folder, endpoint_id=endpoint_id)
         self.volume = config.volume_dir if volume else None
+        self.ours = volume if ours is None else ours
         config.volume_dir.mkdir(parents=True)
         self.platform = Platform(config, KEY)
         self.platform.app.middlewares.insert(0, self._network)
@@ -174,7 +180,7 @@ class World:
     def _target(self, name: str) -> OneTarget:
         if name not in ("local", "other", "far-away"):
             raise BadInput(f"no target {name}")
-        self.targets[name] = OneTarget(name, self.url, self.volume)
+        self.targets[name] = OneTarget(name, self.url, self.volume, ours=self.ours)
         return self.targets[name]
 
     @web.middleware
@@ -218,7 +224,7 @@ class World:
         ((remote_id, payload),) = await until(lambda: self.platform.queue.take(WORKER), "a job to take")
         job_input = json.loads(payload)["input"]
         if note:
-            marker = taken_marker(self.platform.config.volume_dir, job_input["client_job_id"])
+            marker = self.platform.config.volume_dir / job_note(job_input["client_job_id"])
             marker.parent.mkdir(parents=True, exist_ok=True)
             marker.write_text(json.dumps({"id": remote_id}))
         return remote_id, job_input

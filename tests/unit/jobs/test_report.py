@@ -206,7 +206,7 @@ def test_every_code_that_there_is_has_a_title() -> None:
     text = "\n".join(path.read_text("utf-8") for path in sources)
     found = set(re.findall(r"""(?:JobError\(\s*|\bcode ?= ?|"code": )"([a-z_]+)\"""", text))
     # Never a job's error: what is asked of the runner, or of a job that is not there.
-    found -= {"error", "runner_gone", "no_window", "unknown_job", "submit_unanswered"}
+    found -= {"error", "runner_gone", "no_window", "unknown_job", "unknown_worker", "submit_unanswered"}
     assert {"execution_failed", "key_refused", "maybe_sent", "comfyui_died"} <= found
     assert found <= set(_TITLES)
 

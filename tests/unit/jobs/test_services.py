@@ -97,7 +97,6 @@ def test_a_name_that_can_be_no_target_is_refused(settings: Settings, name: str) 
 async def test_the_key_goes_to_the_client_and_nowhere_else(settings: Settings) -> None:
     target = make_target("abcdef123", settings)
     assert isinstance(target, RunPodTarget)
-    assert target.volume is None
     client = await target.client()
     assert await target.client() is client
     await target.close()

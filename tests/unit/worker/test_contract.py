@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract import FileEntry, Progress, checked_job_id, files_of, inside, safe_name, taken_marker
+from worker.contract import FileEntry, Progress, checked_job_id, files_of, inside, safe_name, job_note
 
 _PIECES = st.sampled_from(
     ["..", ".", "/", "\\", "a", "B.png", "C:", "con", "AUX.txt", "COM¹", " ", "\0", "~", "ü"]
@@ -84,7 +84,7 @@ def test_inside_follows_no_link_out(tmp_path: Path) -> None:
 @given(st.one_of(HOSTILE, st.text("ab-_9", max_size=70)))
 def test_a_job_id_is_one_plain_word(value: str) -> None:
     try:
-        marker = taken_marker(Path("volume"), value)
+        marker = Path("volume") / job_note(value)
     except ValueError:
         assert not (value.isascii() and value.isalnum() and len(value) <= 64)
         return

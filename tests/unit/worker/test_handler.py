@@ -20,7 +20,7 @@ from tests.contract.driver import chain, empty, node
 from tests.unit.worker.helpers import KEY, Bench, FakeComfy, demo, entry, faked, tree, until, working
 from worker import engine
 from worker import handler as module
-from worker.contract import files_of, taken_marker
+from worker.contract import files_of, job_note
 from worker.delivery import Delivery
 from worker.errors import ComfyUnavailable
 from worker.knowledge import Knowledge
@@ -120,7 +120,7 @@ async def test_a_note_and_big_results_are_on_the_volume(tmp_path: Path) -> None:
     volume.mkdir()
     async with demo(tmp_path / "base", volume=volume) as bench:
         answer = await bench.run(color(3), "platform-id", client_job_id="mine", output={"mode": "volume"})
-    note = json.loads(taken_marker(volume, "mine").read_text())
+    note = json.loads((volume / job_note("mine")).read_text())
     assert note["id"] == "platform-id"
     (file,) = files_of(answer)
     assert (volume / file.data).read_bytes() == (bench.config.output_dir / file.filename).read_bytes()

@@ -72,6 +72,7 @@ class Chips:
         self.health = HealthWatch(settings)
         self.account = AccountWatch(settings)
         self._now: Callable[[], float] = time.time
+        self._count_every_s = _COUNT_EVERY_S
         self._status: EndpointStatus | None = None
         self._runs: list[Run] = []
         bar = window.topbar
@@ -235,7 +236,7 @@ class Chips:
     async def _keep_counting(self) -> None:
         """What runs costs more by the second; a chip that says so with every second is no help."""
         while True:
-            await asyncio.sleep(_COUNT_EVERY_S)
+            await asyncio.sleep(self._count_every_s)
             if any(not job.is_final and job.rate is not None for job in self._around.jobs()):
                 self._show_spend()
 

@@ -55,7 +55,8 @@ def may_be_workflow(path: Path) -> bool:
 def collect(paths: Sequence[Path], *, input_dirs: Sequence[Path] = ()) -> Collected:
     """Read the workflows among files and folders, and find the inputs they name. Blocks.
 
-    An input is looked for among the files given, then beside the workflow, then in ``input_dirs``. A given
+    An input is looked for among the files given, then beside the workflow, then in those of ``input_dirs``
+    that there are. A given
     file that a given ``.json`` names is its input and nothing else.
     """
     found: list[tuple[Path, Workflow]] = []
@@ -136,7 +137,8 @@ def _inputs(
     path: Path, workflow: Workflow, given: Mapping[str, Path], input_dirs: Sequence[Path]
 ) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for folder in (*reversed(input_dirs), path.parent):
+    # A ComfyUI that never ran has no folder of inputs yet.
+    for folder in (*filter(Path.is_dir, reversed(input_dirs)), path.parent):
         files |= inputs_from([str(folder)], workflow.prompt)
     for name in referenced(workflow.prompt):
         # Named in a folder of ComfyUI's, the file may lie anywhere here.

@@ -140,7 +140,7 @@ def test_where_inputs_are_looked_for_and_who_wins(tmp_path: Path) -> None:
     put(second, three__wav=b"", four__bin=b"", five=b"")
     flow = workflow(a="one.png", b="two.png", c="three.wav", d="four.bin", e="six.png", f="../five")
     path = put(beside, w__json=flow)["w.json"]
-    found = collect([path, given / "one.png"], input_dirs=[first, second])
+    found = collect([path, given / "one.png"], input_dirs=[tmp_path / "never-made", first, second])
     assert found.workflows[0].files == {
         "one.png": given / "one.png",
         "two.png": beside / "two.png",

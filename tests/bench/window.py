@@ -170,7 +170,7 @@ async def _idle(panel: Any) -> dict[str, float]:
     return {"cpu_percent": cpu, "memory_mb": process.memory_info().rss / 1e6}
 
 
-class _Lag:
+class Lag:
     """How late a 5 ms sleep ends, over and over."""
 
     def __init__(self) -> None:
@@ -188,7 +188,7 @@ async def _busy(panel: Any) -> dict[str, float]:
     from app.jobs.states import State
     from worker.contract import Progress
 
-    lag = _Lag()
+    lag = Lag()
     watching = asyncio.create_task(lag.watch())
     began = time.monotonic()
     while len(panel.model.jobs) < JOBS - 50:

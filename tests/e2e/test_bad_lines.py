@@ -212,7 +212,7 @@ def gone(at: Place, remote_id: str) -> bool:
 
 @pytest.mark.parametrize("readable", [False, True])
 def test_a_result_that_expired_while_the_program_was_away(cli: Cli, tmp_path: Path, readable: bool) -> None:
-    """Nothing was noted of its answer: it is lost, unless the volume can be read, where the worker keeps it."""
+    """Nothing was noted of its answer: it is lost, unless the volume can be read, where workers keep it."""
     folder = tmp_path / "place"
     with (
         place("demo", folder, run_retention_s=1) as at,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract import FileEntry, Progress, checked_job_id, files_of, inside, safe_name, job_note
+from worker.contract import FileEntry, Progress, checked_job_id, files_of, inside, job_note, safe_name
 
 _PIECES = st.sampled_from(
     ["..", ".", "/", "\\", "a", "B.png", "C:", "con", "AUX.txt", "COM¹", " ", "\0", "~", "ü"]

@@ -12,9 +12,10 @@ from .catalogue import Catalogue, lay_down
 from .comfyui import ComfyClient
 from .config import Config
 from .errors import BadRequest, ComfyUnavailable, JobError
+from .examine import Verdict
 from .models import Models
 from .object_info import entries
-from .preflight import Preflight, Verdict
+from .preflight import Preflight
 from .problems import MOST_PROBLEMS, shown
 
 #: In bytes, of an answer's JSON: below what the platform lets through.

@@ -15,9 +15,10 @@ from tests.unit.worker.helpers import make_config
 from worker.catalogue import Catalogue
 from worker.comfyui import ComfyClient
 from worker.errors import JobError
+from worker.examine import Verdict, problems
 from worker.models import Models
 from worker.places import Folders
-from worker.preflight import Preflight, Verdict, problems
+from worker.preflight import Preflight
 from worker.questions import Asks, validate
 
 PNG = bytes.fromhex(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from worker.examine import Verdict, examined, problems
 from worker.object_info import ObjectInfo, entries, parsed
 from worker.places import Folders, annotated
-from worker.preflight import Verdict, examined, problems
 from worker.problems import MOST_PROBLEMS, Problem, closest, refusal_of
 
 MODELS = ["sd/xl.safetensors", "Dream_8.safetensors", "dream-9.ckpt"]

@@ -1,4 +1,4 @@
-"""The account as the Settings page meets it: keys are tested and kept, endpoints listed. Knows no Qt.
+"""The account as the Settings page meets it: keys are tested and kept, volumes and GPUs listed. Knows no Qt.
 
 What talks to RunPod is imported when it is needed first: the window is there before it.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .settings import Secret, Settings, from_environment
@@ -16,7 +15,8 @@ from .vault import API_KEY, NAMES, forget, with_keys, write
 
 if TYPE_CHECKING:
     from .endpoint.account import AccountClient, KeyCheck
-    from .endpoint.account_model import Endpoint
+    from .endpoint.account_model import Volume
+    from .endpoint.prices import GpuType
 
 #: Somebody waits for the answer.
 _PATIENCE_S, _ATTEMPTS = 10.0, 2
@@ -50,8 +50,7 @@ class AccountDesk:
 
     async def check(self, secret: Secret | None = None) -> KeyCheck:
         """Whether RunPod accepts a key, by default the one in force. Raises what is not the key's fault."""
-        check = await (await self._client(secret)).check_key()
-        return replace(check, endpoints=_taking_jobs(check.endpoints))
+        return await (await self._client(secret)).check_key()
 
     async def keep(self, name: str, secret: Secret) -> str:
         """Keep a key in the keyring and put it in force; the keyring's name.
@@ -79,9 +78,13 @@ class AccountDesk:
             self._use(name, Secret(""))
         return had
 
-    async def endpoints(self) -> tuple[Endpoint, ...]:
-        """The account's endpoints that jobs can be sent to. Raises KeyRefused and what else went wrong."""
-        return _taking_jobs(await (await self._client(None)).endpoints())
+    async def volumes(self) -> tuple[Volume, ...]:
+        """The account's network volumes. Raises KeyRefused and what else went wrong."""
+        return await (await self._client(None)).volumes()
+
+    async def gpu_types(self) -> tuple[GpuType, ...]:
+        """What there is to run on, what it costs and whether it is free. Raises as :meth:`volumes`."""
+        return await (await self._client(None)).gpu_types(availability=True)
 
     async def _client(self, secret: Secret | None) -> AccountClient:
         module = await asyncio.to_thread(importlib.import_module, "app.endpoint.account")
@@ -93,7 +96,3 @@ class AccountDesk:
             attempts=_ATTEMPTS,
         )
         return client
-
-
-def _taking_jobs(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
-    return tuple(each for each in endpoints if each.type != "LOAD_BALANCER")

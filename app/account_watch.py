@@ -48,12 +48,14 @@ class AccountStatus:
 
     Attributes:
         problem: why they are not known, or not known anew; empty when all is well.
+        hint: what can be done about it.
         checked_at: seconds since 1970 of the last good answer; 0 when there was none.
     """
 
     endpoints: dict[str, Listed] = field(default_factory=dict)
     problem: str = ""
     checked_at: float = 0.0
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ class AccountWatch:
         try:
             endpoints = await self._listed()
         except ComfyRunPodError as error:
-            status = AccountStatus(self.status.endpoints, error.summary, self.status.checked_at)
+            old = self.status
+            status = AccountStatus(old.endpoints, error.summary, old.checked_at, error.hint)
         else:
             status = AccountStatus(endpoints, "", time.time())
         if settings is not self._settings and _account_of(settings) != _account_of(self._settings):

@@ -12,6 +12,7 @@ import shiboken6
 
 from .account_watch import AccountStatus, AccountWatch
 from .desk import Desk
+from .details import EndpointDetails, Ties, roll_out_line
 from .errors import ComfyRunPodError
 from .health import EndpointStatus, HealthWatch
 from .jobs.costs import cost_of, money
@@ -26,7 +27,7 @@ from .jobs.words import target_name
 from .settings import Settings
 from .ui.frame.endpoint_form import EndpointForm
 from .ui.frame.places import chosen_place, places_of
-from .ui.frame.popovers import EndpointView, endpoint_popover
+from .ui.frame.popovers import EndpointView, endpoint_popover, health_pill
 from .ui.frame.run_bars import RunBar
 from .ui.frame.spend import SpendView, spend_popover
 from .ui.frame.window import Window
@@ -75,6 +76,10 @@ class Chips:
         self._count_every_s = _COUNT_EVERY_S
         self._status: EndpointStatus | None = None
         self._runs: list[Run] = []
+        ties = Ties(around.settings, self.name, self._start_change, self._clear)
+        self.details = EndpointDetails(
+            theme, window, self.account, desk.store, scope, ties, self.health.look_now
+        )
         bar = window.topbar
         bar.endpoint.clicked.connect(self._open_endpoint)
         bar.spend.clicked.connect(self._open_spend)
@@ -109,6 +114,8 @@ class Chips:
         age = f"Last checked {duration(time.time() - status.checked_at)} ago" if status.checked_at else ""
         bar.show_refresh((status.problem or age or "Not checked yet") if settings.runpod_api_key else "")
         self.health.look_at(key)
+        if self.details.key:
+            self.details.use_place(key)
         self._show_spend()
 
     def fit(self) -> None:
@@ -147,6 +154,21 @@ class Chips:
         rest = f"·  {rest.replace(' · ', '  ·  ')}" if rest else ""
         self._window.topbar.endpoint.show_state(strong, rest, role=role)
         self._status = status
+        self._show_details()
+
+    def _show_details(self) -> None:
+        """The same figures on the endpoint's page, with what it costs and runs."""
+        status, key = self._status, self.details.key
+        if status is None or not key:
+            return
+        listed = self.account.status.endpoints.get(key)
+        facts, most = [status.text], None
+        if listed is not None:
+            most = listed.endpoint.workers_max
+            facts += [f"{listed.price} per worker"] if listed.price is not None else []
+            facts += [listed.endpoint.image] if listed.endpoint.image else []
+        pill, can_clear = health_pill(status, most), bool(self._cancellable(key))
+        self.details.show_state(pill, " · ".join(facts), can_clear=can_clear)
 
     def _open_endpoint(self) -> None:
         if self._status is None:
@@ -169,11 +191,9 @@ class Chips:
         done = sum(job.state is State.DONE for job in today)
         failed = sum(job.state in (State.FAILED, State.TIMED_OUT) for job in today)
         lines = [("In queue", queue), ("Today", f"{done} done, {failed} failed")]
-        acts: list[tuple[str, Callable[[], object]]] = [("Check now", self.health.look_now)]
-        # Only what was sent from here: a purge would take other people's jobs along.
-        cancellable = [job.id for job in jobs if job.state in (*UNSENT, State.WAITING, State.STARTING)]
-        if cancellable:
-            acts.append(("Clear queue…", lambda: self._around.cancel(cancellable)))
+        acts: list[tuple[str, Callable[[], object]]] = [("Open details", lambda: self._open_details(key))]
+        if self._cancellable(key):
+            acts.append(("Clear queue…", lambda: self._clear(key)))
         runs = [run for run in self._runs if run.target == key][-_BARS:]
         bars = [RunBar(0.0 if r.cold else r.waited_s, r.waited_s if r.cold else 0.0, r.run_s) for r in runs]
         shown = EndpointView(self.name(key), None, lines, None, acts, bars, _typical(runs))
@@ -189,7 +209,7 @@ class Chips:
         if listed.price is not None:
             lines.append(("Price", f"{listed.price} per worker"))
         lines.append(("Image", endpoint.image or "not named"))
-        acts.append(("Change…", lambda: self._scope.start(self._change(key), "change-endpoint")))
+        acts.append(("Change…", lambda: self._start_change(key)))
         repair = None
         if listed.is_off:
             why = (
@@ -206,15 +226,26 @@ class Chips:
         except ComfyRunPodError as error:
             told = error.summary
         else:
-            version = f"version {roll_out.version}" if roll_out.version is not None else "the newest version"
-            told = f"{roll_out.on_latest} of {roll_out.total} workers on {version}" if roll_out.total else ""
-            stale = sum(worker.is_stale for worker in workers.workers)
-            if stale and not roll_out.in_progress:
-                told = f"{told}, {stale} outdated" if told else f"{stale} outdated"
+            told = roll_out_line(workers, roll_out)
         if told and shiboken6.isValid(later):
             later.setText(told)
             later.show()
             later.window().adjustSize()
+
+    def _open_details(self, key: str) -> None:
+        self.details.open(key)
+        self._show_details()
+
+    def _cancellable(self, key: str) -> list[str]:
+        """Only what was sent from here: a purge would take other people's jobs along."""
+        states = (*UNSENT, State.WAITING, State.STARTING)
+        return [job.id for job in self._around.jobs() if job.target == key and job.state in states]
+
+    def _clear(self, key: str) -> None:
+        self._around.cancel(self._cancellable(key))
+
+    def _start_change(self, key: str) -> None:
+        self._scope.start(self._change(key), "change-endpoint")
 
     async def _change(self, key: str) -> None:
         listed = self.account.status.endpoints.get(key)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
-COMMANDS = ("run", "jobs", "endpoint", "key", "spend")
+COMMANDS = ("run", "jobs", "endpoint", "account", "key", "spend")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_jobs(commands)
     _add_endpoint(commands)
+    _add_account(commands)
     _add_key(commands)
     _add_spend(commands)
     return parser
@@ -102,10 +103,27 @@ def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     changed.add_argument("--idle", type=int, metavar="SECONDS", help="how long a worker waits for a next job")
     changed.add_argument("--image", help="a new tag or digest, which begins a roll-out")
     workers = actions.add_parser("workers", help="the workers there are now, and the roll-out")
-    for action in (changed, workers):
+    logs = actions.add_parser("logs", help="what the workers print, and with --follow what they print next")
+    logs.add_argument("--worker", metavar="ID", help="only this one's (default: all there are)")
+    logs.add_argument(
+        "--source", choices=("container", "system"), help="programs, or what RunPod says (default: both)"
+    )
+    logs.add_argument("--tail", type=int, default=100, metavar="N", help="earlier lines of each (100)")
+    logs.add_argument("--follow", action="store_true", help="go on until Ctrl+C, or until the worker goes")
+    for action in (changed, workers, logs):
         action.add_argument("id", nargs="?", metavar="ID", help="default: the endpoint that is set")
-    for action in (serve, health, purge, listed, changed, workers):
+    for action in (serve, health, purge, listed, changed, workers, logs):
         action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_account(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    account = commands.add_parser("account", help="GPUs with their prices, and your network volumes")
+    actions = account.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("gpus", "what endpoints can run on, what it costs and how much is free; the cheapest first"),
+        ("volumes", "the network volumes of your RunPod account"),
+    ):
+        actions.add_parser(name, help=text).add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_key(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -51,9 +51,11 @@ class EndpointStatus:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Pauses between looks, in seconds: while jobs run, else, unseen, and after failures at most."""
+    """Pauses between looks, in seconds: while jobs run (None: as the settings say), else, unseen, and after
+    failures at most.
+    """
 
-    busy_s: float = 5.0
+    busy_s: float | None = None
     idle_s: float = 60.0
     hidden_s: float = 180.0
     longest_s: float = 300.0
@@ -174,9 +176,10 @@ class HealthWatch:
 
     def _pause_s(self, target: str) -> float:
         pace = self._pace
+        busy_s = self._settings.health_interval_s if pace.busy_s is None else pace.busy_s
         if not is_remote(target):
-            return pace.busy_s  # a look at our own endpoint costs nothing and is charged by nobody
-        pause_s = pace.hidden_s if not self._shown else pace.busy_s if self._busy else pace.idle_s
+            return busy_s  # a look at our own endpoint costs nothing and is charged by nobody
+        pause_s = pace.hidden_s if not self._shown else busy_s if self._busy else pace.idle_s
         return min(pause_s * (1 << min(self._failures, 10)), max(pace.longest_s, pause_s))
 
     def _blank(self, target: str) -> EndpointStatus:

@@ -188,10 +188,12 @@ class Panel:
         window.welcome.demo_chosen.connect(lambda: self._leave_welcome({"target": DEMO}))
         window.welcome.skipped.connect(lambda: self._leave_welcome({}))
         window.settings.welcome_wanted.connect(self._show_welcome)
+        window.settings.account_wanted.connect(self.chips.account.look_now)
         self.model.counted.connect(self._show_counts)
 
     def _show_places(self) -> None:
         self.chips.show_places()
+        self.window.settings.show_account(self.chips.account.status)
         key = chosen_place(self.settings)
         demo = key == DEMO and LOCAL not in [place.key for place in places_of(self.settings)]
         self.window.queue.show_hint(

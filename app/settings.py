@@ -14,6 +14,7 @@ from typing import Any, Literal
 import platformdirs
 import yaml
 
+from . import image_names
 from .errors import BadInput
 from .files import write_private
 
@@ -55,8 +56,9 @@ class Settings:
     comfyui_dir: Path | None = None
     comfyui_python: Path | None = None
     comfyui_args: tuple[str, ...] = ()
-    execution_timeout_s: float = 300.0
-    job_ttl_s: float = 86_400.0
+    execution_timeout_s: int = 300
+    job_ttl_s: int = 86_400
+    health_interval_s: float = 5.0
     workers: int = 1
     runpod_base_url: str = RUNPOD_JOB_API
     runpod_api_url: str = RUNPOD_MANAGEMENT_API
@@ -67,6 +69,10 @@ class Settings:
     runpod_s3_url: str | None = None
     runpod_s3_access_key: Secret = field(default_factory=lambda: Secret(""))
     runpod_s3_secret_key: Secret = field(default_factory=lambda: Secret(""))
+    docker_registry: str = "curryberto"
+    docker_image: str = "comfyui-serverless"
+    docker_tag: str = "latest"
+    docker_program: Path | None = None
     config_file: Path = Path("settings.yaml")
     appearance: Literal["system", "light", "dark"] = "system"
     text_size: int = 100
@@ -128,10 +134,22 @@ def _datacenter(value: Any) -> str:
     return name
 
 
-def _seconds(value: Any) -> float:
+def _seconds(least: int, most: int) -> Callable[[Any], int]:
+    """Whole seconds; RunPod's limits know no parts of one."""
+
+    def check(value: Any) -> int:
+        seconds = float(value)
+        if isinstance(value, bool) or not least <= seconds <= most:
+            raise ValueError(f"no number of seconds from {least} to {most}")
+        return round(seconds)
+
+    return check
+
+
+def _interval(value: Any) -> float:
     seconds = float(value)
-    if isinstance(value, bool) or not 0 < seconds <= _LONGEST_S:
-        raise ValueError("no number of seconds above 0 and at most 7 days")
+    if isinstance(value, bool) or not _SHORTEST_S <= seconds <= _HOUR_S:
+        raise ValueError(f"no number of seconds from {_SHORTEST_S:g} to {_HOUR_S}")
     return seconds
 
 
@@ -233,7 +251,9 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(_text(each) for each in value)
 
 
-_LONGEST_S = 7 * 86_400.0
+_SHORTEST_S, _HOUR_S, _WEEK_S = 0.1, 3600, 7 * 86_400
+#: RunPod's own bounds of a job's policy.
+_TIMEOUT, _TTL = _seconds(5, _WEEK_S), _seconds(10, _WEEK_S)
 _MOST_USD = 1_000_000.0
 _SHORT_KEY, _DOTS = 12, "•" * 8
 _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
@@ -243,13 +263,18 @@ _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "comfyui_dir": _path,
     "comfyui_python": _path,
     "comfyui_args": _texts,
-    "execution_timeout_s": _seconds,
-    "job_ttl_s": _seconds,
+    "execution_timeout_s": _TIMEOUT,
+    "job_ttl_s": _TTL,
+    "health_interval_s": _interval,
     "workers": _count,
     "runpod_endpoint_id": _text,
     "runpod_volume_id": _text,
     "runpod_datacenter": _datacenter,
     "runpod_s3_url": _url,
+    "docker_registry": image_names.registry,
+    "docker_image": image_names.image,
+    "docker_tag": image_names.tag,
+    "docker_program": _path,
     "appearance": _one_of("system", "light", "dark"),
     "text_size": _one_of(90, 100, 110, 125),
     "motion": _one_of("system", "reduced"),
@@ -273,8 +298,13 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "RUNPOD_S3_URL": ("runpod_s3_url", _url),
     "RUNPOD_S3_ACCESS_KEY": ("runpod_s3_access_key", _key),
     "RUNPOD_S3_SECRET_KEY": ("runpod_s3_secret_key", _key),
-    "EXECUTION_TIMEOUT": ("execution_timeout_s", _seconds),
-    "COMFY_RUNPOD_JOB_TTL": ("job_ttl_s", _seconds),
+    "DOCKER_REGISTRY": ("docker_registry", image_names.registry),
+    "DOCKER_IMAGE": ("docker_image", image_names.image),
+    "DOCKER_TAG": ("docker_tag", image_names.tag),
+    "COMFY_RUNPOD_DOCKER": ("docker_program", _path),
+    "EXECUTION_TIMEOUT": ("execution_timeout_s", _TIMEOUT),
+    "COMFY_RUNPOD_JOB_TTL": ("job_ttl_s", _TTL),
+    "HEALTH_CHECK_INTERVAL": ("health_interval_s", _interval),
     "COMFY_RUNPOD_DAILY_LIMIT": ("daily_limit_usd", _dollars),
     "COMFY_RUNPOD_OUTPUT": ("output_dir", _path),
     "COMFY_RUNPOD_WORKERS": ("workers", _said(_count, int)),

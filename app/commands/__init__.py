@@ -46,6 +46,10 @@ def _command(name: str) -> Command:
         from .account import key
 
         return key
+    if name == "account":
+        from .catalogue import account
+
+        return account
     from . import endpoint, jobs, run, spend
 
     commands: dict[str, Command] = {

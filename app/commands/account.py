@@ -43,7 +43,7 @@ async def list_endpoints(arguments: argparse.Namespace, settings: Settings) -> i
 
 async def set_endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
     """Change an endpoint's workers, idle time or image, and say what it costs then."""
-    name = _endpoint_of(arguments, settings)
+    name = endpoint_of(arguments, settings)
     client = await account_client(settings)
     changed = await client.change(
         name,
@@ -69,7 +69,7 @@ async def set_endpoint(arguments: argparse.Namespace, settings: Settings) -> int
 
 async def list_workers(arguments: argparse.Namespace, settings: Settings) -> int:
     """The workers there are now, and how far the newest version is."""
-    name = _endpoint_of(arguments, settings)
+    name = endpoint_of(arguments, settings)
     client = await account_client(settings)
     live, roll_out = await asyncio.gather(client.workers(name), client.roll_out(name))
     if arguments.json:
@@ -124,7 +124,8 @@ async def account_client(settings: Settings) -> AccountClient:
     return AccountClient(settings.runpod_api_url, settings.runpod_api_key)
 
 
-def _endpoint_of(arguments: argparse.Namespace, settings: Settings) -> str:
+def endpoint_of(arguments: argparse.Namespace, settings: Settings) -> str:
+    """The endpoint that is meant: the one named, else the one that is set."""
     name: str | None = arguments.id or settings.runpod_endpoint_id
     if not name:
         raise BadInput("No endpoint is given.", hint="Give its id, as `comfy-runpod endpoint list` shows it.")

@@ -21,9 +21,14 @@ async def endpoint(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.action in ("health", "purge"):
         return await (_health if arguments.action == "health" else _purge)(arguments, settings)
     # Only here: it brings an HTTP library that the others do not use.
-    from . import account
+    from . import account, logs
 
-    commands = {"list": account.list_endpoints, "set": account.set_endpoint, "workers": account.list_workers}
+    commands = {
+        "list": account.list_endpoints,
+        "set": account.set_endpoint,
+        "workers": account.list_workers,
+        "logs": logs.show_logs,
+    }
     return await commands[arguments.action](arguments, settings)
 
 

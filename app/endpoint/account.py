@@ -30,7 +30,6 @@ class KeyCheck:
 
     works: bool
     sentence: str
-    endpoints: tuple[Endpoint, ...] = ()
 
 
 class AccountClient:
@@ -60,6 +59,14 @@ class AccountClient:
         self._max_bytes = max_bytes
         self._sleep = sleep
 
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def key(self) -> Secret:
+        return self._key
+
     async def check_key(self) -> KeyCheck:
         """Whether RunPod accepts the key. Raises what is not the key's fault."""
         try:
@@ -68,9 +75,7 @@ class AccountClient:
             return KeyCheck(works=False, sentence=f"{error.summary} {error.hint}".strip())
         count = len(endpoints)
         what = "no endpoint yet" if not count else "1 endpoint" if count == 1 else f"{count} endpoints"
-        return KeyCheck(
-            works=True, sentence=f"The API key works: the account has {what}.", endpoints=endpoints
-        )
+        return KeyCheck(works=True, sentence=f"The API key works: the account has {what}.")
 
     async def endpoints(self) -> tuple[Endpoint, ...]:
         """All serverless endpoints."""

@@ -56,6 +56,19 @@ class Price:
         return f"${self.lowest:.5f} to ${self.highest:.5f} / s"
 
 
+def runs_on(endpoint: Endpoint, gpu: GpuType) -> bool:
+    """Whether a worker of the endpoint may get this GPU."""
+    if endpoint.on_cpu or gpu.pool not in endpoint.gpu_pools:
+        return False
+    return gpu.id not in {each.strip() for each in endpoint.excluded_types}
+
+
+def for_endpoints(gpus: Iterable[GpuType]) -> list[GpuType]:
+    """The GPUs that endpoints can be given, the cheapest first, those without a price last."""
+    found = [gpu for gpu in gpus if gpu.pool is not None]
+    return sorted(found, key=lambda gpu: (gpu.per_hour is None, gpu.per_hour or 0.0, gpu.name or gpu.id))
+
+
 def price_of(endpoint: Endpoint, gpus: Iterable[GpuType]) -> Price | None:
     """The price of one of the endpoint's workers: of each GPU in its pools, times the GPUs of a worker.
 
@@ -63,11 +76,10 @@ def price_of(endpoint: Endpoint, gpus: Iterable[GpuType]) -> Price | None:
     """
     if endpoint.on_cpu:
         return None
-    pools, excluded = set(endpoint.gpu_pools), {each.strip() for each in endpoint.excluded_types}
     prices = [
         gpu.per_hour * endpoint.gpu_count / 3600
         for gpu in gpus
-        if gpu.per_hour is not None and gpu.pool in pools and gpu.id not in excluded
+        if gpu.per_hour is not None and runs_on(endpoint, gpu)
     ]
     return Price(min(prices), max(prices)) if prices else None
 

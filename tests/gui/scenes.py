@@ -23,8 +23,8 @@ from PySide6.QtWidgets import QApplication
 from app.account_watch import AccountStatus, Listed
 from app.comfyui.find import Found
 from app.comfyui.status import ComfyState, ComfyStatus
-from app.endpoint.account_model import Endpoint, LiveWorkers, RollOut
-from app.endpoint.prices import Price, Rate
+from app.endpoint.account_model import Endpoint, LiveWorkers, RollOut, Volume
+from app.endpoint.prices import GpuType, Price, Rate
 from app.health import EndpointStatus
 from app.jobs import runs
 from app.jobs.model import Job, JobEvent, JobSpec, Move, OutputFile
@@ -241,12 +241,33 @@ async def scene(
         figures = EndpointStatus("runpod", True, running=1, starting=1, idle=1, in_queue=3, text=text)
         panel.chips.account.status = ACCOUNT
         panel.chips.account.workers = _workers  # type: ignore[method-assign]
+        door: Any = panel.window.settings._door
+        door.volumes, door.gpu_types = _volumes, _gpu_types
         panel._show_places()
         panel.chips.show_endpoint(replace(figures, checked_at=time.time() - 2))
         await arrange(panel)
         await until(lambda: not panel.scope._tasks)
         await settled()
         yield panel
+
+
+async def _volumes() -> tuple[Volume, ...]:
+    return (
+        Volume("v", "flux-models", 250, "EU-RO-1", "STANDARD"),
+        Volume("w7k2q9", "video-models", 1000, "EUR-IS-1", "STANDARD"),
+    )
+
+
+async def _gpu_types() -> tuple[GpuType, ...]:
+    known = (
+        ("RTX 4090", "ADA_24", 24, 1.12, "HIGH"), ("L40S", "ADA_48_PRO", 48, 1.9, "LOW"),
+        ("RTX A6000", "AMPERE_48", 48, 1.22, "MEDIUM"), ("H100 SXM", "HOPPER_141", 80, 4.47, "NONE"),
+        ("RTX 6000 Ada", "ADA_48_PRO", 48, 1.9, "MEDIUM"), ("A100 SXM", "AMPERE_80", 80, 2.74, "HIGH"),
+        ("RTX PRO 6000 Blackwell Server Edition", "BLACKWELL_96", 96, None, None),
+    )  # fmt: skip
+    return tuple(
+        GpuType(f"NVIDIA {name}", name, pool, memory, usd, free) for name, pool, memory, usd, free in known
+    )
 
 
 async def _workers(endpoint_id: str) -> tuple[LiveWorkers, RollOut]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import AsyncIterator
@@ -20,9 +21,11 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel, QLineEdit, QWidget
 
 from app.account_desk import AccountDesk
+from app.account_watch import AccountPace, AccountWatch
 from app.errors import Problem
 from app.settings import Secret, Settings, from_environment, save_settings
 from app.ui.settings.editors import LimitField, PathField, SegmentsField, SwitchField, TextField
+from app.ui.settings.listed import ListedEditor
 from app.ui.settings.page import SettingsPage
 from app.ui.tasks import TaskScope
 from app.ui.theme import Theme
@@ -34,8 +37,22 @@ from tests.unit.endpoint.management import ENDPOINT, KEY, Management, managing
 
 API_KEY = "runpod_api_key"
 WRONG = "rpa_NOTTHEONE0123456789"
+OTHER = "https://somewhere.example"
 #: They are chosen elsewhere.
 _ELSEWHERE = {"target", "welcomed"}
+
+
+class Watch(AccountWatch):
+    """Knows whether it looks."""
+
+    looks = True
+
+    async def _look(self) -> float | None:
+        self.looks = True
+        try:
+            return await super()._look()
+        finally:
+            self.looks = False
 
 
 class Around:
@@ -49,9 +66,14 @@ class Around:
         self.page = SettingsPage(
             theme, lambda: self.settings, self._change, self.scope, from_environment(), self._fits, door
         )
+        self.watch = Watch(self.settings, pace=AccountPace(600, 600, 600))
+        self.watch.watch(self.page.show_account)
+        self.page.account_wanted.connect(self.watch.look_now)
 
     def _use(self, name: str, secret: Secret) -> None:
         self.settings = replace(self.settings, **{name: secret})
+        self.watch.use(self.settings)
+        self.page.show_account(self.watch.status)
 
     async def _change(self, values: dict[str, Any]) -> None:
         save_settings(self.settings.config_file, values)
@@ -62,8 +84,12 @@ class Around:
         return "" if (path / "main.py").exists() else "There is no main.py."
 
     async def idle(self) -> None:
-        await until(lambda: not self.scope._tasks)
+        def rests() -> bool:
+            return not (self.scope._tasks or self.watch.looks or self.watch._wanted.is_set())
+
+        await until(rests)
         await settled()
+        await until(rests)
 
 
 @asynccontextmanager
@@ -73,6 +99,7 @@ async def opened(
     if api is not None:
         os.environ["RUNPOD_API_BASE_URL"] = api.url
     around = Around(theme, with_door=with_door)
+    looking = asyncio.create_task(around.watch.run())
     theme.style()
     around.page.resize(1248, 800)
     around.page.show()
@@ -81,6 +108,8 @@ async def opened(
         yield around
         assert around.problems == []
     finally:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
         await around.scope.close()
         around.page.close()
         around.page.deleteLater()
@@ -127,7 +156,8 @@ async def test_a_key_that_works_is_tested_kept_and_in_force(theme: Theme, home: 
             assert "RUNPOD_API_KEY · not set" in said(key)
             assert not key.editor.button.isEnabled()
             await enter(around, API_KEY, KEY)
-            assert api.asked == ["GET serverless"]
+            # The test, and what there is with this key.
+            assert sorted(api.asked) == ["GET catalog/gpus", "GET serverless", "GET serverless"]
             assert ring.kept == {API_KEY: KEY}
             assert around.settings.runpod_api_key.reveal() == KEY
             assert around.page._account.status == "Connected · 1 endpoint"
@@ -246,8 +276,8 @@ async def test_a_key_is_forgotten(theme: Theme, home: Path) -> None:
             assert (ring.kept, bool(around.settings.runpod_api_key)) == ({}, False)
             assert around.page._account.status == ""
             assert key.editor.field.placeholderText() == "Paste the key"
-            assert not around.page._endpoint_row.editor.choice.isEnabled()
-            assert around.page._endpoint_row.editor.choice.toolTip() == "Enter the API key first"
+            assert not around.page._known.endpoint.editor.choice.isEnabled()
+            assert around.page._known.endpoint.editor.choice.toolTip() == "Enter the API key first"
 
 
 @on_loop
@@ -313,7 +343,7 @@ async def test_without_an_account_desk_the_page_says_so(theme: Theme, home: Path
         key = around.page.keys[API_KEY]
         assert key.editor.field.isReadOnly()
         assert key.editor.button.toolTip() == "Not available"
-        assert around.page._endpoint_row.editor.plain.isVisible()
+        assert around.page._known.endpoint.editor.plain.isVisible()
 
 
 # -- the endpoint -------------------------------------------------------------------------------------
@@ -330,7 +360,7 @@ async def test_an_endpoint_is_chosen_by_its_name(theme: Theme, home: Path) -> No
                 "ep-lb": {**ENDPOINT, "id": "ep-lb", "name": "other", "type": "LOAD_BALANCER"},
             }
             async with opened(theme, api) as around:
-                choice = around.page._endpoint_row.editor.choice
+                choice = around.page._known.endpoint.editor.choice
                 assert [choice.itemText(n) for n in range(choice.count())] == ["comfy-flux", "comfy-wan"]
                 assert choice.currentText() == "comfy-flux"
                 choice.setCurrentIndex(1)
@@ -340,7 +370,7 @@ async def test_an_endpoint_is_chosen_by_its_name(theme: Theme, home: Path) -> No
                 # It was where workflows run; it follows.
                 assert (in_file(home)["runpod_endpoint_id"], in_file(home)["target"]) == ("ep-two", "ep-two")
                 del api.endpoints["ep-two"]
-                around.page._endpoint_row.editor.refresh.click()
+                around.page._known.endpoint.editor.refresh.click()
                 await around.idle()
                 assert choice.currentText() == "ep-two (not found)"
 
@@ -350,7 +380,7 @@ async def test_without_the_list_an_id_can_be_typed(theme: Theme, home: Path) -> 
     with using(MemoryKeyring()) as ring:
         ring.kept[API_KEY] = WRONG
         async with managing() as api, opened(theme, api) as around:
-            line = around.page._endpoint_row
+            line = around.page._known.endpoint
             assert "RunPod does not accept the API key." in said(line)
             assert line.editor.plain.isVisible()
             line.editor.plain.field.setText("ep-typed")
@@ -444,6 +474,14 @@ async def test_what_the_environment_decides_is_read_only(
         ("execution_timeout_s", "ten"),
         ("execution_timeout_s", "nan"),
         ("execution_timeout_s", "99999"),
+        ("execution_timeout_s", "0.05"),
+        ("job_ttl_s", "0"),
+        ("job_ttl_s", "168.1"),
+        ("health_interval_s", "0"),
+        ("docker_registry", "https://ghcr.io"),
+        ("docker_image", "Comfy"),
+        ("docker_tag", "v 1"),
+        ("docker_program", "/nowhere/docker"),
         ("workers", "1.5"),
         ("workers", "0"),
         ("runpod_s3_url", "s3.example.com"),
@@ -468,7 +506,7 @@ def test_a_wrong_value_is_said_and_the_old_one_stays(theme: Theme, home: Path, n
             assert entry.editor.field.text() == text
             assert (getattr(around.settings, name), in_file(home)) == (before, file)
             # Another setting is saved meanwhile: the wrong one stays to be corrected.
-            await type_in(around, "runpod_volume_id", "vol1")
+            await type_in(around, "runpod_s3_url" if name != "runpod_s3_url" else "comfyui_url", OTHER)
             assert line.is_wrong
             assert entry.editor.field.text() == text
             assert faults(around.page) == []
@@ -477,7 +515,7 @@ def test_a_wrong_value_is_said_and_the_old_one_stays(theme: Theme, home: Path, n
             assert entry.editor.field.property("wrong") == "false"
             assert (getattr(around.settings, name), in_file(home)) == (
                 before,
-                {**file, "runpod_volume_id": "vol1"},
+                {**file, "runpod_s3_url" if name != "runpod_s3_url" else "comfyui_url": OTHER},
             )
 
     look()
@@ -536,13 +574,16 @@ async def test_the_daily_limit_has_an_amount_and_a_switch(theme: Theme, home: Pa
 async def test_what_is_being_typed_stays_when_another_setting_changes(theme: Theme, home: Path) -> None:
     async with opened(theme, with_door=False) as around:
         around.page.activateWindow()
-        volume = around.page.entries["runpod_volume_id"].editor
-        assert isinstance(volume, TextField)
-        volume.field.setFocus()
-        await until(volume.field.hasFocus)
-        QTest.keyClicks(volume.field, "half a na")
-        around.page.show_settings()
-        assert volume.field.text() == "half a na"
+        volume = around.page._known.volume.editor.plain
+        address = around.page.entries["comfyui_url"].editor
+        assert isinstance(address, TextField)
+        for field in (volume.field, address.field):
+            field.setFocus()
+            await until(field.hasFocus)
+            QTest.keyClicks(field, "half a na")
+            around.page.show_settings()
+            assert field.text() == "half a na"
+            field.clear()
 
 
 @on_loop
@@ -552,7 +593,7 @@ async def test_the_sections_are_in_their_order_and_reached_by_the_list(theme: Th
         heads = [group[0].y() for group in page._sections.values()]
         assert heads == sorted(heads)
         assert list(page._sections) == [
-            "runpod", "jobs", "volume", "comfyui", "appearance", "advanced", "about",
+            "runpod", "jobs", "volume", "docker", "comfyui", "appearance", "advanced", "about",
         ]  # fmt: skip
         assert page.nav.marked() == "runpod"
         page.nav.chosen.emit("comfyui")
@@ -562,3 +603,183 @@ async def test_the_sections_are_in_their_order_and_reached_by_the_list(theme: Th
         assert page.nav.marked() == "about"
         page._scroll.verticalScrollBar().setValue(0)
         assert page.nav.marked() == "runpod"
+
+
+# -- what the account has -----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def connected(theme: Theme, api: Management) -> AsyncIterator[Around]:
+    """The page with the account's key in the keyring, at its section of the volume."""
+    with using(MemoryKeyring()) as ring:
+        ring.kept[API_KEY] = KEY
+        async with opened(theme, api) as around:
+            around.page.nav.chosen.emit("volume")
+            await around.idle()
+            yield around
+
+
+def choose(editor: ListedEditor, text: str) -> None:
+    number = editor.choice.findText(text)
+    assert number >= 0, [editor.choice.itemText(each) for each in range(editor.choice.count())]
+    editor.choice.setCurrentIndex(number)
+    editor.choice.activated.emit(number)
+
+
+@on_loop
+async def test_the_endpoints_are_asked_for_once_and_volumes_when_they_come_in_sight(
+    theme: Theme, home: Path
+) -> None:
+    with using(MemoryKeyring()) as ring:
+        ring.kept[API_KEY] = KEY
+        async with managing() as api, opened(theme, api) as around:
+            assert sorted(api.asked) == ["GET catalog/gpus", "GET serverless"]
+            around.page.hide()
+            around.page.show()
+            around.page.nav.chosen.emit("volume")
+            await around.idle()
+            assert api.asked[2:] == ["GET network-volumes"]
+            around.page._known.endpoint.editor.refresh.click()
+            assert not around.page._known.endpoint.editor.refresh.isEnabled()
+            await around.idle()
+            assert api.asked.count("GET serverless") == 2
+            assert around.page._known.endpoint.editor.refresh.isEnabled()
+
+
+@on_loop
+async def test_a_look_that_fails_says_why_and_keeps_what_was_known(theme: Theme, home: Path) -> None:
+    with using(MemoryKeyring()) as ring:
+        ring.kept[API_KEY] = KEY
+        async with managing() as api, opened(theme, api) as around:
+            line = around.page._known.endpoint
+            api.key = "changed"
+            line.editor.refresh.click()
+            await around.idle()
+            assert "RunPod does not accept the API key. It may be mistyped or revoked." in said(line)
+            assert line.editor.choice.isVisible()
+            assert around.page._account.status == ""
+
+
+@on_loop
+async def test_a_volume_is_chosen_with_its_place(theme: Theme, home: Path) -> None:
+    put_in_file(home, runpod_endpoint_id="ep-one")
+    async with managing() as api:
+        api.volumes.append({"id": "vol2", "name": "far", "size": 50, "dataCenter": "EU-FR-1"})
+        async with connected(theme, api) as around:
+            line, rows = around.page._known.volume, around.page.rows
+            address = around.page.entries["runpod_s3_url"].editor
+            assert isinstance(address, TextField)
+            choose(line.editor, "models · 100 GB · EU-RO-1")
+            await around.idle()
+            kept = in_file(home)
+            assert (kept["runpod_volume_id"], kept["runpod_datacenter"]) == ("vol1", "EU-RO-1")
+            assert address.field.placeholderText() == "https://s3api-eu-ro-1.runpod.io"
+            assert "uses" not in said(line)
+            choose(line.editor, "far · 50 GB · EU-FR-1")
+            await around.idle()
+            assert in_file(home)["runpod_datacenter"] == "EU-FR-1"
+            assert "comfy-flux uses models instead: its workers do not see this volume." in said(line)
+            assert "EU-FR-1 has no S3 access." in said(rows["runpod_datacenter"])
+            assert address.field.placeholderText() == "https://"
+            await type_in(around, "runpod_datacenter", "EU-RO-1")
+            assert "The volume is in EU-FR-1." in said(rows["runpod_datacenter"])
+            assert "bucket" not in said(around.page).casefold()
+            assert faults(around.page) == []
+
+
+@on_loop
+async def test_a_volumes_id_can_be_typed_that_is_not_in_the_list(theme: Theme, home: Path) -> None:
+    async with managing() as api, connected(theme, api) as around:
+        editor = around.page._known.volume.editor
+        choose(editor, "Another id")
+        assert (editor.plain.isVisible(), editor.choice.isVisible()) == (True, False)
+        around.page.show_settings()
+        assert editor.plain.isVisible()
+        editor.plain.field.setText("elsewhere")
+        editor.plain.field.editingFinished.emit()
+        await around.idle()
+        assert in_file(home)["runpod_volume_id"] == "elsewhere"
+        assert editor.choice.currentText() == "elsewhere (not found)"
+        choose(editor, "Another id")
+        editor.refresh.click()
+        await around.idle()
+        assert editor.choice.isVisible()
+
+
+@on_loop
+async def test_without_the_volumes_an_id_can_be_typed_and_they_are_asked_for_again(
+    theme: Theme, home: Path
+) -> None:
+    async with managing() as api:
+        api.refused.add("network-volumes")
+        async with connected(theme, api) as around:
+            line = around.page._known.volume
+            assert line.editor.plain.isVisible()
+            assert "The API key is not allowed to do this." in said(line)
+            api.refused.clear()
+            line.editor.refresh.click()
+            await around.idle()
+            assert line.editor.choice.isVisible()
+            assert "not allowed" not in said(line)
+
+
+@on_loop
+async def test_gpus_are_shown_with_their_prices_the_endpoints_marked(theme: Theme, home: Path) -> None:
+    put_in_file(home, runpod_endpoint_id="ep-one")
+    with using(MemoryKeyring()) as ring:
+        ring.kept[API_KEY] = KEY
+        async with managing() as api, opened(theme, api) as around:
+            line = around.page._known.gpus
+            api.asked.clear()
+            line.toggle.click()
+            await around.idle()
+            assert api.asked == ["GET catalog/gpus?include=AVAILABILITY&product=SERVERLESS"]
+            # Two GPUs a worker; one type is excluded; what is in no pool is nothing for an endpoint.
+            assert [(each[0], each[1], each[4]) for each in line.table.texts] == [
+                ("✓", "RTX 4090", "$0.00061 / s"), ("", "L40", "$0.00106 / s"), ("✓", "L40S", "$0.00110 / s"),
+                ("✓", "RTX 6000 Ada", "–"),
+            ]  # fmt: skip
+            assert "of a worker with 2 GPUs, the cheapest first." in said(line)
+            assert "The tick marks what comfy-flux may get." in said(line)
+            assert faults(around.page) == []
+            api.key = "changed"
+            line.refresh.click()
+            await around.idle()
+            assert "RunPod does not accept the API key." in said(line)
+            line.toggle.click()
+            assert not line.table.isVisible()
+
+
+@on_loop
+async def test_beside_somebody_elses_job_api_nothing_is_asked(
+    theme: Theme, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+    monkeypatch.setenv("RUNPOD_ENDPOINT_BASE_URL", "http://127.0.0.1:9/v2")
+    with using(MemoryKeyring()):
+        async with opened(theme) as around:
+            known = around.page._known
+            assert known.endpoint.editor.plain.isVisible()
+            assert known.volume.editor.plain.isEnabled()
+            assert not known.gpus.toggle.isEnabled()
+
+
+# -- Docker -------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_the_name_that_is_pushed_follows_its_parts(theme: Theme, home: Path) -> None:
+    async with opened(theme, with_door=False) as around:
+        page = around.page
+        shown_name = page._pushed.name.field
+        assert (shown_name.text(), shown_name.isReadOnly()) == ("curryberto/comfyui-serverless:latest", True)
+        assert "never latest" in said(page._pushed)
+        await type_in(around, "docker_registry", "ghcr.io/someone")
+        await type_in(around, "docker_tag", "v2")
+        assert shown_name.text() == "ghcr.io/someone/comfyui-serverless:v2"
+        assert "DOCKER_TAG · from the settings file" in said(page.rows["docker_tag"])
+        program = home / "docker"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        await type_in(around, "docker_program", str(program))
+        assert in_file(home)["docker_program"] == str(program)

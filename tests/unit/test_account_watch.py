@@ -65,6 +65,7 @@ async def test_a_failure_is_told_and_what_was_known_stays(settings: Settings, ap
         await until(lambda: seen[-1].problem)
         # Another key may be another account: nothing of the one before is shown for it.
         assert seen[-1].problem == "RunPod does not accept the API key."
+        assert seen[-1].hint == "It may be mistyped or revoked."
         assert (seen[-1].endpoints, seen[-1].checked_at) == ({}, 0.0)
         watch.use(settings)
         await until(lambda: seen[-1].endpoints)

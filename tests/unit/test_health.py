@@ -183,6 +183,20 @@ async def test_with_jobs_it_looks_more_often(runpod: RunPod, settings: Settings)
         await until(lambda: len(runpod.asked) == asked + 1)
 
 
+async def test_how_often_it_looks_with_jobs_is_a_setting(runpod: RunPod, settings: Settings) -> None:
+    watch = HealthWatch(replace(settings, health_interval_s=0.02), pace=Pace(idle_s=60))
+    watch.look_at("abcdef")
+    watch.set_busy(busy=True)
+    async with running(watch) as seen:
+        await until(lambda: seen and seen[-1].reachable)
+        await until(lambda: len(runpod.asked) > 5, 2)
+        watch.use(replace(settings, health_interval_s=60.0))
+        await asyncio.sleep(0.1)
+        asked = len(runpod.asked)
+        await asyncio.sleep(0.1)
+        assert len(runpod.asked) == asked
+
+
 async def test_after_failures_it_waits_longer(runpod: RunPod, settings: Settings) -> None:
     runpod.status = 503
     watch = HealthWatch(settings, pace=Pace(busy_s=0.02, idle_s=0.02, longest_s=60))

@@ -44,6 +44,30 @@ def load(tmp_path: Path, text: str | None = None, **env: str) -> Settings:
     return Settings.load(env={"COMFY_RUNPOD_CONFIG": str(path), **env})
 
 
+def test_limits_of_a_job_are_whole_seconds_in_runpods_bounds(tmp_path: Path) -> None:
+    settings = load(tmp_path, "execution_timeout_s: 19.98\n", COMFY_RUNPOD_JOB_TTL="604800")
+    assert (settings.execution_timeout_s, settings.job_ttl_s) == (20, 604_800)
+    assert type(settings.execution_timeout_s) is type(settings.job_ttl_s) is int
+    for name, value in (
+        ("COMFY_RUNPOD_JOB_TTL", "9"), ("EXECUTION_TIMEOUT", "4"), ("HEALTH_CHECK_INTERVAL", "0"),
+        ("HEALTH_CHECK_INTERVAL", "inf"), ("HEALTH_CHECK_INTERVAL", "3601"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=name):
+            load(tmp_path, "", **{name: value})
+
+
+def test_the_image_has_its_parts_and_its_variables(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert (settings.docker_registry, settings.docker_image) == ("curryberto", "comfyui-serverless")
+    assert (settings.docker_tag, settings.docker_program) == ("latest", None)
+    env = {"DOCKER_REGISTRY": " ghcr.io/me ", "DOCKER_IMAGE": "c", "DOCKER_TAG": "v1"}
+    settings = load(tmp_path, **env, COMFY_RUNPOD_DOCKER="/opt/docker")
+    assert (settings.docker_registry, settings.docker_image, settings.docker_tag) == ("ghcr.io/me", "c", "v1")
+    assert settings.docker_program == Path("/opt/docker").absolute()
+    with pytest.raises(BadInput, match="DOCKER_TAG"):
+        load(tmp_path, DOCKER_TAG="no tag")
+
+
 def test_without_anything_there_are_defaults(tmp_path: Path) -> None:
     settings = load(tmp_path)
     assert (settings.execution_timeout_s, settings.workers) == (300, 1)
@@ -108,7 +132,7 @@ def test_an_empty_file_and_bytes_and_a_folder(tmp_path: Path) -> None:
         Settings.load(env={}, config_file=tmp_path)
 
 
-BAD_SECONDS = ["abc", "nan", "inf", "-inf", "0", "-5", "1e9"]
+BAD_SECONDS = ["abc", "nan", "inf", "-inf", "0", "-5", "1e9", "4", "604801"]
 
 
 @pytest.mark.parametrize("value", BAD_SECONDS)
@@ -220,7 +244,11 @@ GOOD = st.fixed_dictionaries(
         "output_dir": st.just(Path("/out dir").absolute()),
         "comfyui_url": st.just("http://host:8188"),
         "comfyui_args": st.lists(st.text()).map(tuple),
-        "execution_timeout_s": st.floats(0.001, 600_000),
+        "execution_timeout_s": st.integers(5, 604_800),
+        "job_ttl_s": st.integers(10, 604_800),
+        "health_interval_s": st.floats(0.1, 3600),
+        "docker_registry": st.sampled_from(["me", "ghcr.io/me", "localhost:5000/a/b"]),
+        "docker_tag": st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
         "workers": st.integers(1, 10**6),
         "runpod_endpoint_id": st.text(),
         "appearance": st.sampled_from(["system", "light", "dark"]),

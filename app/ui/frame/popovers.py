@@ -82,7 +82,7 @@ def endpoint_popover(theme: Theme, view: EndpointView, status: EndpointStatus) -
     """Workers by state, the queue, money and how old the figures are; and a text for what comes later."""
     popover = Popover(theme, 336)
     head = row(Text(theme, view.name, "section"), None)
-    head.addWidget(PillLabel(theme, *_health(status, view)))
+    head.addWidget(PillLabel(theme, *health_pill(status, view.most)))
     popover.body.addLayout(head)
     counts = row(gap=0)
     for word in ("running", "starting", "idle", "throttled"):
@@ -116,8 +116,9 @@ def endpoint_popover(theme: Theme, view: EndpointView, status: EndpointStatus) -
     return popover, later
 
 
-def _health(status: EndpointStatus, view: EndpointView) -> tuple[str, str, str]:
-    if view.most == 0:
+def health_pill(status: EndpointStatus, most: int | None) -> tuple[str, str, str]:
+    """How an endpoint is: word, colour and icon; ``most``: how many workers it may have, if that is known."""
+    if most == 0:
         return "Switched off", "amber", "triangle-alert"
     if status.tone == "amber":
         return "Throttled", "amber", "triangle-alert"

@@ -66,9 +66,9 @@ class Rail(QWidget):
         self._brand_row = row(Mark(), self._name, None, margins=(16, 0, 0, 0), gap=10)
         self._brand.setLayout(self._brand_row)
         self._items = {name: RailItem(theme, title, icon, keys) for name, title, icon, keys in pages}
-        group = QButtonGroup(self)
+        self._group = QButtonGroup(self)
         for name, item in self._items.items():
-            group.addButton(item)
+            self._group.addButton(item)
             item.clicked.connect(lambda _=False, name=name: self.chosen.emit(name))
         *upper, last = self._items.values()
         self._column = QVBoxLayout(self)
@@ -88,7 +88,14 @@ class Rail(QWidget):
         self.set_folded(False)
 
     def choose(self, name: str) -> None:
-        self._items[name].setChecked(True)
+        """Mark the item of a page; of a page that has none: no item."""
+        if name in self._items:
+            self._items[name].setChecked(True)
+            return
+        self._group.setExclusive(False)
+        for item in self._items.values():
+            item.setChecked(False)
+        self._group.setExclusive(True)
 
     def set_count(self, name: str, text: str) -> None:
         """A count or percentage beside a page's name."""

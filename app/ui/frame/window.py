@@ -38,6 +38,7 @@ from ..theme import Theme
 from ..theme.tokens import FOLD_BELOW_W, WINDOW_DEFAULT, WINDOW_MIN
 from ..welcome.page import WelcomePage
 from ..widgets.mark import paint_mark
+from ..widgets.side_page import SidePage
 from .drops import paths_of, promise
 from .focus import FocusRing
 from .keys import KeySheet
@@ -87,6 +88,8 @@ class Window(QMainWindow):
         self.pages = QStackedWidget()
         self.pages.addWidget(queue)
         self.pages.addWidget(settings)
+        self._named: dict[str, QWidget] = {"queue": queue, "settings": settings}
+        self._before = "queue"
         panel = QWidget()
         column = QVBoxLayout()
         column.setContentsMargins(0, 0, 0, 0)
@@ -113,8 +116,16 @@ class Window(QMainWindow):
     def show_page(self, name: str) -> None:
         self.outer.setCurrentIndex(0)
         self.rail.choose(name)
-        self.pages.setCurrentWidget(self.queue if name == "queue" else self.settings)
+        if not isinstance(self._named[name], SidePage):
+            self._before = name
+        self.pages.setCurrentWidget(self._named[name])
         self.toasts.arrange()
+
+    def add_page(self, name: str, page: SidePage) -> None:
+        """A page that no item of the rail opens; left, it gives way to the one before it."""
+        self._named[name] = page
+        self.pages.addWidget(page)
+        page.back_wanted.connect(lambda: self.show_page(self._before))
 
     def show_welcome(self) -> None:
         self.outer.setCurrentWidget(self.welcome)
@@ -189,7 +200,10 @@ class Window(QMainWindow):
             )
 
     def _search(self) -> None:
-        if self.pages.currentWidget() is self.settings:
+        page = self.pages.currentWidget()
+        if isinstance(page, SidePage):
+            page.open_search()
+        elif page is self.settings:
             self.settings.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         else:
             self.queue.head.open_search()
@@ -197,7 +211,10 @@ class Window(QMainWindow):
     def _escape(self) -> None:
         if self.viewer.close_viewer() or self.toasts.close_newest():
             return
-        if self.pages.currentWidget() is self.settings:
+        page = self.pages.currentWidget()
+        if isinstance(page, SidePage):
+            page.escape()
+        elif page is self.settings:
             self.settings.search.clear()
         else:
             self.queue.escape()
@@ -205,8 +222,9 @@ class Window(QMainWindow):
     def _next_region(self, step: int) -> None:
         """Rail, top bar, page, inspector: the first control of the next one gets the focus."""
         regions: Sequence[QWidget] = [self.rail, self.topbar, self.queue.left, self.queue.inspector]
-        if self.pages.currentWidget() is self.settings:
-            regions = [self.rail, self.topbar, self.settings]
+        page = self.pages.currentWidget()
+        if page is not None and page is not self.queue:
+            regions = [self.rail, self.topbar, page]
         regions = [region for region in regions if region.isVisible()]
         focus = self.focusWidget()
         now = next((n for n, region in enumerate(regions) if focus and region.isAncestorOf(focus)), -1)

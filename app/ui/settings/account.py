@@ -1,4 +1,4 @@
-"""Keys and endpoints of the account: what the page needs of them, and the rows that show them."""
+"""What the page needs of the account, and the rows of its keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .rows import SettingRow
 
 if TYPE_CHECKING:
     from ...endpoint.account import KeyCheck
-    from ...endpoint.account_model import Endpoint
+    from ...endpoint.account_model import Volume
+    from ...endpoint.prices import GpuType
 
 _SESSION = "The key is used for as long as this program runs."
 _KEPT_BY = ("keyring", "this session")
@@ -46,8 +47,11 @@ class AccountDoor(Protocol):
     async def forget(self, name: str) -> bool:
         """Take a key away; whether there was one. Raises NoKeyring."""
 
-    async def endpoints(self) -> tuple[Endpoint, ...]:
-        """The endpoints that jobs can be sent to. Raises what went wrong."""
+    async def volumes(self) -> tuple[Volume, ...]:
+        """The account's network volumes. Raises what went wrong."""
+
+    async def gpu_types(self) -> tuple[GpuType, ...]:
+        """What there is to run on, with prices and how much of it is free. Raises what went wrong."""
 
 
 class KeyEditor(QWidget):
@@ -116,7 +120,7 @@ class KeyRow(SettingRow):
     Args:
         name: the setting's.
         changed: called when another key is in force.
-        checked: called with every answer about a key; without it a key is kept untested.
+        checked: called with whether RunPod accepts the key in force; without it a key is kept untested.
     """
 
     def __init__(
@@ -128,7 +132,7 @@ class KeyRow(SettingRow):
         door: AccountDoor | None,
         scope: TaskScope,
         changed: Callable[[], None],
-        checked: Callable[[KeyCheck | None], None] | None = None,
+        checked: Callable[[bool], None] | None = None,
     ) -> None:
         self.editor = KeyEditor(theme, title, tested=checked is not None)
         self.anyway = Button(theme, "Keep without testing", size="small")
@@ -177,15 +181,15 @@ class KeyRow(SettingRow):
             check = await self._door.check(secret)
         except ComfyRunPodError as error:
             if secret is None:
-                self._checked(None)
+                self._checked(False)
             kept = " The key is not kept." if secret is not None else ""
             self._say(f"{sentence(error)}{kept}", anyway=secret is not None)
             return False
         finally:
             self.editor.set_busy(busy=False)
-        # A new key that is refused says nothing about the one in force.
-        if check.works or secret is None:
-            self._checked(check)
+        # What a new key is worth says nothing about the one in force.
+        if secret is None:
+            self._checked(check.works)
         if not check.works:
             self._say(check.sentence)
         return check.works
@@ -196,8 +200,6 @@ class KeyRow(SettingRow):
         except BadInput as error:
             self._say(error.summary)
             return
-        if self._checked is not None:
-            self._checked(None)
         await self._keep(secret)
 
     async def _keep(self, secret: Secret) -> None:
@@ -227,8 +229,6 @@ class KeyRow(SettingRow):
         finally:
             self.editor.set_busy(busy=False)
         self._say("")
-        if self._checked is not None:
-            self._checked(None)
         self._changed()
 
 

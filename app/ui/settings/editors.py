@@ -189,12 +189,13 @@ def short_path(path: Path) -> str:
         return str(path)
 
 
-def minutes(seconds: float) -> str:
-    return f"{seconds / 60:g}"
+def in_units_of(seconds: int) -> Callable[[float], str]:
+    """Seconds in minutes, hours …"""
+    return lambda value: f"{value / seconds:.4g}"
 
 
-def minutes_typed(text: str) -> float:
-    return float(text) * 60
+def typed_in_units_of(seconds: int) -> Callable[[str], float]:
+    return lambda text: float(text) * seconds
 
 
 def _dollars(amount: float) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
+from ...account_watch import AccountStatus
+from ...endpoint.volumes import has_s3, s3_url
 from ...errors import BadInput
 from ...settings import Origin, Settings, can_be, names_in_file, origin_of
 from ..loop import shown
@@ -23,19 +26,17 @@ from ..widgets.scrolling import ScrollBox
 from ..widgets.small import Segments
 from . import sections
 from .account import AccountDoor, KeyRow
-from .editors import PathField
-from .endpoints import EndpointRow
+from .docker import PushedRow
+from .editors import Editor, PathField, TextField
+from .known import KnownRows
 from .nav import SectionNav
 from .rows import Section, SettingRow
 from .sections import Entry
-
-if TYPE_CHECKING:
-    from ...endpoint.account import KeyCheck
-    from ...endpoint.account_model import Endpoint
+from .volumes import changes_with, place_note
 
 _NAV_W, _CONTENT_W, _NEAR = 208, 800, 40
 #: Paths that are files; all others are folders.
-_FILES = ("comfyui_python",)
+_FILES = ("comfyui_python", "docker_program")
 
 
 class SettingsPage(QWidget):
@@ -45,9 +46,10 @@ class SettingsPage(QWidget):
 
     Signals:
         welcome_wanted: the first steps once more.
+        account_wanted: the account is to be looked at once more, for :meth:`show_account`.
     """
 
-    welcome_wanted = Signal()
+    welcome_wanted, account_wanted = Signal(), Signal()
 
     def __init__(
         self,
@@ -66,6 +68,7 @@ class SettingsPage(QWidget):
         self._fixed, self._problem_of, self._door = fixed, problem_of, door
         self._in_file: frozenset[str] = frozenset()
         self._looked = False
+        self._status = AccountStatus()
         self._saving = asyncio.Lock()
         self.entries: dict[str, Entry] = {}
         self.rows: dict[str, SettingRow] = {}
@@ -87,28 +90,49 @@ class SettingsPage(QWidget):
             entry.editor.show_value(getattr(settings, name), fixed=self._fixed_by(entry, origin))
         for name, line in self.keys.items():
             line.show_key(getattr(settings, name), self._origin(name, settings))
+        self._pushed.show_settings(settings)
+        self._show_known()
+
+    def show_account(self, status: AccountStatus) -> None:
+        """What is known of the account with the key in force."""
+        self._status = status
+        self._show_known()
 
     def keys_changed(self) -> None:
         """Another key is in force."""
         self.show_settings()
-        has_key = bool(self._settings().runpod_api_key)
-        if self._door is None or self._account.status:
-            return
-        self._endpoint_row.show_unknown(has_key=has_key)
-        if has_key and self._looked:
-            self._scope.start(self._endpoint_row.load(), "endpoints")
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._scope.start(self._opened(), "settings")
 
     async def _opened(self) -> None:
-        """Ask the file, and the first time the keyring and RunPod, what nobody had to know before."""
+        """Ask the file, and the first time the keyring, what nobody had to know before."""
         await self._read_file()
+        docker = await asyncio.to_thread(shutil.which, "docker")
+        _prompt(self.entries["docker_program"].editor, docker or "Not found on PATH")
         if self._door is not None and not self._looked:
             self._looked = True
             await self._door.look()
             self.keys_changed()
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """What comes in sight now asks for what it shows."""
+        if not self._known.volume.visibleRegion().isEmpty():
+            self._known.volume.come_in_sight()
+
+    def _show_known(self) -> None:
+        settings = self._settings()
+        self._account.show_status(self._known.show(self._status, settings))
+        place = settings.runpod_datacenter
+        self.rows["runpod_datacenter"].show_note(
+            place_note(settings, self._known.volume.of(settings.runpod_volume_id))
+        )
+        address = s3_url(place) if place and has_s3(place) else "https://"
+        _prompt(self.entries["runpod_s3_url"].editor, address)
+        if self.isVisible():
+            self._look_around()
 
     async def _read_file(self) -> None:
         try:
@@ -164,16 +188,24 @@ class SettingsPage(QWidget):
         add(
             "runpod",
             "Account",
-            [self._key_row("runpod_api_key", "API key", sections.API_WHY, self._show_check)],
+            [self._key_row("runpod_api_key", "API key", sections.API_WHY, self._tested)],
         )
         self._account = self._sections["runpod"][0]
-        add("runpod", "Endpoint", [self._build_endpoint()])
+        self._known = known = KnownRows(
+            theme, self._door, self._scope, self.account_wanted.emit, self._show_known
+        )
+        for name, line in (("runpod_endpoint_id", known.endpoint), ("runpod_volume_id", known.volume)):
+            self._take(Entry(name, line.title, "", line.editor), line)
+        add("runpod", "Endpoint", [known.endpoint, known.gpus])
         add("jobs", "Queue and limits", self._made(sections.jobs(theme)))
         keys = [
             self._key_row("runpod_s3_access_key", "S3 access key", sections.S3_WHY),
             self._key_row("runpod_s3_secret_key", "S3 secret key", "Comes with the S3 access key."),
         ]
-        add("volume", "Models and volume", [*self._made(sections.volume(theme)), *keys])
+        add("volume", "Models and volume", [known.volume, *self._made(sections.volume(theme)), *keys])
+        self._pushed = PushedRow(theme)
+        *names, program = self._made(sections.docker(theme))
+        add("docker", "Docker", [*names, self._pushed, program])
         again = sections.first_steps(theme, self.welcome_wanted.emit)
         add("comfyui", "ComfyUI", [*self._made(sections.comfyui(theme)), again])
         add("appearance", "Appearance", self._made(sections.appearance(theme)))
@@ -186,17 +218,11 @@ class SettingsPage(QWidget):
         self._sections.setdefault(key, []).append(Section(self._theme, title, rows))
 
     def _key_row(
-        self, name: str, title: str, text: str, checked: Callable[[KeyCheck | None], None] | None = None
+        self, name: str, title: str, text: str, checked: Callable[[bool], None] | None = None
     ) -> KeyRow:
         line = KeyRow(self._theme, name, title, text, self._door, self._scope, self.keys_changed, checked)
         self.keys[name] = line
         return line
-
-    def _build_endpoint(self) -> EndpointRow:
-        self._endpoint_row = EndpointRow(self._theme, self._door, self._scope, self._show_connected)
-        entry = Entry("runpod_endpoint_id", self._endpoint_row.title, "", self._endpoint_row.editor)
-        self._take(entry, self._endpoint_row)
-        return self._endpoint_row
 
     def _made(self, entries: list[Entry]) -> list[SettingRow]:
         for entry in entries:
@@ -228,25 +254,16 @@ class SettingsPage(QWidget):
                 default=self.nav.marked(),
             )
         )
+        self._look_around()
 
     def _find(self, words: str) -> None:
         found = [each.show_matching(words) for group in self._sections.values() for each in group]
         self._none.setVisible(not any(found))
 
-    # The account.
-
-    def _show_check(self, check: KeyCheck | None) -> None:
-        """What RunPod says about the key in force; None: nothing is known."""
-        if check is None or not check.works:
-            self._account.show_status("")
-            return
-        self._show_connected(check.endpoints)
-        self._endpoint_row.show_endpoints(check.endpoints)
-
-    def _show_connected(self, endpoints: tuple[Endpoint, ...]) -> None:
-        count = len(endpoints)
-        what = "no endpoint yet" if not count else "1 endpoint" if count == 1 else f"{count} endpoints"
-        self._account.show_status(f"Connected · {what}")
+    def _tested(self, works: bool) -> None:
+        """RunPod has said whether it accepts the key in force."""
+        self._account.show_status((self._account.status or "Connected") if works else "")
+        self.account_wanted.emit()
 
     # What the user changes.
 
@@ -256,13 +273,18 @@ class SettingsPage(QWidget):
         async with self._saving:
             try:
                 wrong = await self._wrong(entry, value)
+                changes = self._changes(name, value)
                 if not wrong:
-                    await self._change(self._changes(name, value))
+                    await self._change(changes)
             except BadInput as error:
                 wrong = f"{error.summary} {error.hint}".strip()
             line.show_wrong(wrong)
             entry.editor.mark_wrong(wrong=bool(wrong))
             if not wrong:
+                for each in changes:
+                    # What was typed there is no longer what counts.
+                    if each in self.rows:
+                        self.rows[each].show_wrong("")
                 self.show_settings(saved=name)
                 await self._read_file()
 
@@ -271,11 +293,18 @@ class SettingsPage(QWidget):
             return entry.wrong
         if entry.name == "comfyui_dir" and value is not None:
             return await self._problem_of(await asyncio.to_thread(Path(value).expanduser))
+        if entry.name == "docker_program" and value is not None:
+            found = await asyncio.to_thread(lambda: shutil.which(Path(value).expanduser()))
+            return "" if found else entry.wrong
         return ""
 
     def _changes(self, name: str, value: Any) -> dict[str, Any]:
-        """The value, and the choice of where workflows run when that was the endpoint left behind."""
+        """The value and what follows it: a volume's data centre, and the choice of where workflows run when
+        that was the endpoint left behind.
+        """
         settings = self._settings()
+        if name == "runpod_volume_id":
+            return {name: value, **changes_with(self._known.volume.of(value), self._fixed)}
         follows = name == "runpod_endpoint_id" and value and settings.target == settings.runpod_endpoint_id
         return {name: value, **({"target": value} if follows and settings.target else {})}
 
@@ -284,6 +313,12 @@ class SettingsPage(QWidget):
         path = await choose_path(self, entry.title, kind, getattr(self._settings(), entry.name))
         if path is not None:
             await self._save(entry, str(path))
+
+
+def _prompt(editor: Editor, text: str) -> None:
+    """What stands in an empty field."""
+    if isinstance(editor, TextField):
+        editor.field.setPlaceholderText(text)
 
 
 async def choose_path(

@@ -16,10 +16,18 @@ class SettingRow(QWidget):
 
     Args:
         below: a button for what can be done about it, beneath; the row does not show it by itself.
+        under: something as wide as the row, under all of it.
     """
 
     def __init__(
-        self, theme: Theme, title: str, text: str, control: QWidget, *, below: QWidget | None = None
+        self,
+        theme: Theme,
+        title: str,
+        text: str,
+        control: QWidget,
+        *,
+        below: QWidget | None = None,
+        under: QWidget | None = None,
     ) -> None:
         super().__init__()
         self.title = title
@@ -37,7 +45,11 @@ class SettingRow(QWidget):
         line = row(gap=24, margins=(20, 12, 20, 12))
         line.addLayout(texts, 1)
         line.addWidget(control, 0, Qt.AlignmentFlag.AlignVCenter)
-        self.setLayout(line)
+        layout = column()
+        layout.addLayout(line)
+        if under is not None:
+            layout.addWidget(under)
+        self.setLayout(layout)
 
     @property
     def text(self) -> str:

@@ -21,9 +21,9 @@ from .editors import (
     SegmentsField,
     SwitchField,
     TextField,
-    minutes,
-    minutes_typed,
+    in_units_of,
     short_path,
+    typed_in_units_of,
 )
 from .rows import SettingRow
 
@@ -37,6 +37,7 @@ SECTIONS = (
     ("runpod", "RunPod", "key-round"),
     ("jobs", "Queue and limits", "list-video"),
     ("volume", "Models and volume", "boxes"),
+    ("docker", "Docker", "container"),
     ("comfyui", "ComfyUI", "workflow"),
     ("appearance", "Appearance", "palette"),
     ("advanced", "Advanced", "sliders-horizontal"),
@@ -46,6 +47,9 @@ SECTIONS = (
 _USUAL_LIMIT_USD = 10.0
 _NO_ADDRESS = "An address begins with http:// or https://."
 _NO_PATH = "This is no path."
+_MINUTE, _HOUR = 60, 3600
+#: Of names of images, as Docker has it.
+_SMALL = "Small letters and digits, with . _ - or / between them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,24 @@ class Entry:
 
 def jobs(theme: Theme) -> list[Entry]:
     time_limit = TextField(
-        theme, "Job time limit", width=72, unit="minutes", read=minutes_typed, show=minutes
+        theme, "Job time limit", width=72, unit="minutes",
+        read=typed_in_units_of(_MINUTE), show=in_units_of(_MINUTE),
+    )  # fmt: skip
+    lifetime = TextField(
+        theme, "Job lifetime", width=72, unit="hours", read=typed_in_units_of(_HOUR), show=in_units_of(_HOUR)
     )
+    interval = TextField(theme, "Endpoint checks", width=72, unit="seconds", read=float, show="{:g}".format)
     return [
         Entry("output_dir", "Save outputs to", "The same folder for every place to run.",
               PathField(theme, "Save outputs to"), _NO_PATH),
         Entry("execution_timeout_s", "Job time limit", "Jobs that run longer are ended.", time_limit,
-              "Enter a number of minutes above 0 and at most 10080, which is 7 days."),
+              "Enter a number of minutes, from 0.1 to 10080, which is 7 days."),
+        Entry("job_ttl_s", "Job lifetime",
+              "How long RunPod knows a job, its waiting included. Then it is gone, even while it runs.",
+              lifetime, "Enter a number of hours, from 0.01 to 168, which is 7 days."),
+        Entry("health_interval_s", "Endpoint checks",
+              "How often workers and queue are asked for while jobs run.", interval,
+              "Enter a number of seconds, from 0.1 to 3600."),
         Entry("daily_limit_usd", "Daily limit", "New RunPod jobs wait once today's spend reaches this.",
               LimitField(theme, "Daily limit", _USUAL_LIMIT_USD), "Enter an amount above $ 0."),
         Entry("tray", "Tray icon", "Says in the system's tray how many jobs run and wait.",
@@ -86,13 +101,26 @@ def jobs(theme: Theme) -> list[Entry]:
 
 def volume(theme: Theme) -> list[Entry]:
     return [
-        Entry("runpod_volume_id", "Network volume", "The id of the volume that the endpoint uses.",
-              TextField(theme, "Network volume", width=200, prompt="The volume's id")),
         Entry("runpod_datacenter", "Data centre", "Where the volume is. The S3 address follows from it.",
               TextField(theme, "Data centre", width=200, prompt="EU-RO-1"),
               "Letters, digits and hyphens only, as in EU-RO-1."),
         Entry("runpod_s3_url", "S3 address", "Only needed when it does not follow from the data centre.",
               TextField(theme, "S3 address", prompt="https://"), _NO_ADDRESS),
+    ]  # fmt: skip
+
+
+def docker(theme: Theme) -> list[Entry]:
+    def name(what: str) -> TextField:
+        return TextField(theme, what, width=240)
+
+    return [
+        Entry("docker_registry", "Registry", "Your account on Docker Hub, or a registry's address.",
+              name("Registry"), f"{_SMALL}; a registry's address may have a port, as in ghcr.io/someone."),
+        Entry("docker_image", "Image", "What the image is called there.", name("Image"), f"{_SMALL}."),
+        Entry("docker_tag", "Tag", "Of an image that is built and pushed.", name("Tag"),
+              "Letters, digits, and . _ - after the first one; 128 at most."),
+        Entry("docker_program", "Docker program", "Only needed when it is not on PATH.",
+              PathField(theme, "Docker program"), "There is no program at this path."),
     ]  # fmt: skip
 
 

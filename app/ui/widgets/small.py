@@ -140,6 +140,11 @@ class Segments(QFrame):
     def choose(self, key: str) -> None:
         self._buttons[key].setChecked(True)
 
+    def set_text(self, key: str, text: str) -> None:
+        """Another text for a choice, as one with a count."""
+        if self._buttons[key].text() != text:
+            self._buttons[key].setText(text)
+
     def key(self) -> str:
         return next((key for key, button in self._buttons.items() if button.isChecked()), "")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -113,12 +116,48 @@ CHARGE = {
 
 
 @dataclass
+class WorkerLog:
+    """What one worker printed, and who reads it.
+
+    Attributes:
+        events: id, source, line and moment of each, the oldest first.
+        last_ids: what each reader said to go on from.
+        repeats: a reader that goes on gets the line it went on from once more: where RunPod's own resume
+            begins is not documented.
+    """
+
+    events: list[tuple[str, str, str, str]] = field(default_factory=list)
+    last_ids: list[str | None] = field(default_factory=list)
+    repeats: bool = True
+    readers: int = 0
+    ends: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def say(self, line: str, *, source: str = "container", ts: str = "") -> None:
+        number = len(self.events)
+        ts = ts or f"2026-06-01T12:{number // 60 % 60:02}:{number % 60:02}Z"
+        self.events.append((f"{ts}/{number:012}", source, line, ts))
+        self._wake()
+
+    def cut(self) -> None:
+        """Break the connections there are."""
+        self.ends += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
+
+
+@dataclass
 class Management:
     """The API's state.
 
     Attributes:
         asked: method and path of each request, answered or not.
         first: answers to the next requests, before the API gets to them.
+        logs: by worker; a worker without one is not known.
+        refused: paths that this key may not ask for.
     """
 
     url: str = ""
@@ -126,6 +165,10 @@ class Management:
     endpoints: dict[str, dict[str, Any]] = field(default_factory=lambda: {"ep-one": dict(ENDPOINT)})
     asked: list[str] = field(default_factory=list)
     first: list[web.StreamResponse | None] = field(default_factory=list)
+    workers: dict[str, Any] = field(default_factory=lambda: deepcopy(WORKERS))
+    logs: dict[str, WorkerLog] = field(default_factory=dict)
+    volumes: list[dict[str, Any]] = field(default_factory=lambda: [dict(VOLUME)])
+    refused: set[str] = field(default_factory=set)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path_qs.removeprefix('/v2/')}")
@@ -139,6 +182,8 @@ class Management:
                 return answer
         if request.headers.get("Authorization") != f"Bearer {self.key}":
             return problem(401, "Unauthorized", "missing bearer token")
+        if request.path.removeprefix("/v2/") in self.refused:
+            return problem(403, "Forbidden", "forbidden for this key")
         match request.method, *request.path.removeprefix("/v2/").split("/"):
             case "GET", "serverless":
                 return web.json_response({"endpoints": list(self.endpoints.values())})
@@ -152,11 +197,13 @@ class Management:
                 del self.endpoints[name]
                 return web.Response(status=204)
             case "GET", "serverless", _, "workers":
-                return web.json_response(WORKERS)
+                return web.json_response(self.workers)
+            case "GET", "serverless", _, "workers", worker, "logs":
+                return await self._log(request, worker)
             case "GET", "serverless", _, "releases":
                 return web.json_response(RELEASES)
             case "GET", "network-volumes":
-                return web.json_response({"networkVolumes": [VOLUME]})
+                return web.json_response({"networkVolumes": self.volumes})
             case "GET", "catalog", "gpus":
                 return self._gpus(request.query)
             case "GET", "catalog", "datacenters":
@@ -177,6 +224,57 @@ class Management:
             return problem(400, "Bad Request", "workers.min is above workers.max")
         endpoint.update({**body, "workers": {**endpoint["workers"], **workers}})
         return web.json_response(endpoint)
+
+    async def _log(self, request: web.Request, worker: str) -> web.StreamResponse:
+        query, log = request.query, self.logs.get(worker)
+        tail = query.get("tail", "100")
+        wrong = sorted(set(query) - {"source", "tail", "since"})
+        wrong += ["source"] if query.get("source", "system") not in ("container", "system") else []
+        wrong += [] if tail.isdigit() and int(tail) <= 5000 else ["tail"]
+        try:
+            datetime.fromisoformat(query.get("since", "2026-06-01T12:00:00Z"))
+        except ValueError:
+            wrong.append("since")
+        if wrong:
+            return problem(422, "Unprocessable Entity", "Request validation failed.", wrong)
+        if log is None:
+            return problem(404, "Not Found", "resource not found")
+        last_id = request.headers.get("Last-Event-ID")
+        log.last_ids.append(last_id)
+        response = web.StreamResponse(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        response.content_type = "text/event-stream"
+        await response.prepare(request)
+        at = self._begin(log, last_id or query.get("since"), int(tail))
+        ends, log.readers = log.ends, log.readers + 1
+        try:
+            while log.ends == ends and self.logs.get(worker) is log:
+                news = log.news
+                for key, source, line, ts in log.events[at:]:
+                    if query.get("source", source) == source:
+                        data = json.dumps({"ts": ts, "source": source, "line": line})
+                        await response.write(f"id: {key}\ndata: {data}\n\n".encode())
+                at = len(log.events)
+                if log.ends == ends:
+                    await news.wait()
+        finally:
+            log.readers -= 1
+        return response
+
+    @staticmethod
+    def _begin(log: WorkerLog, last: str | None, tail: int) -> int:
+        """Where a reader begins: with a cursor there, else the tail before the end."""
+        if last is None:
+            return max(len(log.events) - tail, 0)
+        found = next((n for n, event in enumerate(log.events) if event[0] == last), None)
+        if found is None:
+            return next((n for n, event in enumerate(log.events) if event[3] >= last), len(log.events))
+        return found if log.repeats else found + 1
+
+    def gone(self, worker: str) -> None:
+        """The worker ends, and its log with it."""
+        log = self.logs.pop(worker)
+        self.workers["workers"] = [each for each in self.workers["workers"] if each["id"] != worker]
+        log.cut()
 
     def _gpus(self, query: Mapping[str, str]) -> web.Response:
         if ("include" in query) != ("product" in query):
@@ -214,7 +312,8 @@ async def managing() -> AsyncIterator[Management]:
     management = Management()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", management.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    # A log's reader that has gone must not be waited for.
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

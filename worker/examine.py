@@ -13,11 +13,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .node_check import Found, Surroundings, called, label, looked_at, title_of
-from .object_info import ObjectInfo, parsed
-from .places import Folders, kind_of
+from .object_info import InputSpec, NodeSpec, ObjectInfo, parsed
+from .places import MODEL_SUFFIXES, Folders, annotated, kind_of
 from .problems import Problem, closest, shown
 
-__all__ = ["Folders", "ObjectInfo", "Problem", "Verdict", "examined", "kind_of", "parsed", "problems"]
+__all__ = [
+    "MODEL_SUFFIXES",
+    "Folders",
+    "InputSpec",
+    "NodeSpec",
+    "ObjectInfo",
+    "Problem",
+    "Verdict",
+    "annotated",
+    "examined",
+    "kind_of",
+    "parsed",
+    "problems",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 #: How long a look waits for an answer, in seconds.
 _LOOK_S = 2.0
+#: With many custom nodes the description takes some seconds to make.
+_DESCRIBED_S = 30.0
 
 
 class ComfyState(StrEnum):
@@ -54,6 +56,28 @@ async def system_stats(url: str) -> Mapping[str, Any] | None:
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
         return None
     return stats if isinstance(stats, dict) else {}
+
+
+async def object_info(url: str, limit: int) -> bytes | None:
+    """Its description of its nodes, as JSON of at most ``limit`` bytes; None when it does not give it."""
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=_DESCRIBED_S, sock_connect=_LOOK_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url}/object_info") as answer,
+        ):
+            if answer.status != 200:
+                return None
+            content = bytearray()
+            async for piece in answer.content.iter_any():
+                content += piece
+                if len(content) > limit:
+                    return None
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return None
+    return bytes(content)
 
 
 def with_stats(status: ComfyStatus, stats: Mapping[str, Any] | None) -> ComfyStatus:

@@ -17,6 +17,8 @@ from ...errors import BadInput, ComfyRunPodError
 T = TypeVar("T")
 #: In bytes: the largest answer that the platform lets through, with room to spare.
 MOST_READ = 64 << 20
+#: Files; more than any volume of models has.
+MOST_LISTED = 20_000
 
 
 class ResultDamaged(ComfyRunPodError):
@@ -54,6 +56,15 @@ class Parcel:
     def stored_at(self) -> PurePosixPath:
         """Its place below the volume's root."""
         return PurePosixPath(OWN_FOLDER, INPUTS, self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A file on a volume: its path from the root, its size in bytes, and when it was changed, since 1970."""
+
+    path: PurePosixPath
+    size: int
+    changed_at: float
 
 
 class Carrier(Protocol):
@@ -94,6 +105,13 @@ class Carrier(Protocol):
         Raises:
             ResultDamaged: when it is larger than any answer.
             ComfyRunPodError: for a passing fault.
+        """
+
+    async def listed(self, folder: PurePosixPath) -> list[Listed] | None:
+        """The files below a folder of the volume; None where it cannot be listed for free.
+
+        Raises:
+            ComfyRunPodError: when it cannot be listed now.
         """
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:

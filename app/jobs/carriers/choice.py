@@ -12,7 +12,7 @@ from ...endpoint.client import JobClient
 from ...errors import ComfyRunPodError
 from ...settings import Settings
 from .access import VolumeAccess
-from .base import CannotCarry, Carrier, Parcel, ResultMissing
+from .base import CannotCarry, Carrier, Listed, Parcel, ResultMissing
 from .commands import Commands
 from .s3 import VolumeS3
 
@@ -62,6 +62,12 @@ class Either:
             return await self._first.read(path)
         except CannotCarry:
             return await self._then.read(path)
+
+    async def listed(self, folder: PurePosixPath) -> list[Listed] | None:
+        try:
+            return await self._first.listed(folder)
+        except CannotCarry:
+            return await self._then.listed(folder)
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
         try:

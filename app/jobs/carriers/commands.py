@@ -26,6 +26,7 @@ from ...errors import BadInput, ComfyRunPodError, Refused, Unreachable
 from ..answers import error_of
 from .base import (
     CannotCarry,
+    Listed,
     Parcel,
     ResultDamaged,
     VolumeFull,
@@ -133,6 +134,10 @@ class Commands:
 
     async def read(self, path: PurePosixPath) -> bytes | None:
         """Nothing: a worker would have to start for it, and that is billed."""
+        return None
+
+    async def listed(self, folder: PurePosixPath) -> list[Listed] | None:
+        """Not for free either."""
         return None
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:

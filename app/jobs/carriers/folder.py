@@ -8,13 +8,16 @@ import os
 import threading
 import uuid
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from worker.contract import OWN_FOLDER, RESULTS, FileEntry, inside
 
 from ...errors import BadInput
 from .base import (
+    MOST_LISTED,
     MOST_READ,
+    Listed,
     Parcel,
     ResultDamaged,
     go_on,
@@ -45,6 +48,9 @@ class LocalFolder:
 
     async def read(self, path: PurePosixPath) -> bytes | None:
         return await asyncio.to_thread(self._read, path)
+
+    async def listed(self, folder: PurePosixPath) -> list[Listed] | None:
+        return await asyncio.to_thread(self._listed, folder)
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
         await asyncio.to_thread(self._drop, entries)
@@ -80,6 +86,16 @@ class LocalFolder:
         if not path.is_file():
             raise missing(entry)
         _copy(path, aside, stop)
+
+    def _listed(self, folder: PurePosixPath) -> list[Listed]:
+        found = []
+        for path in islice(self._volume.joinpath(*folder.parts).rglob("*"), MOST_LISTED):
+            with contextlib.suppress(OSError):
+                if path.is_file():
+                    about = path.stat()
+                    below = PurePosixPath(*path.relative_to(self._volume).parts)
+                    found.append(Listed(below, about.st_size, about.st_mtime))
+        return found
 
     def _read(self, path: PurePosixPath) -> bytes | None:
         try:

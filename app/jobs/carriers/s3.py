@@ -22,8 +22,10 @@ from worker.contract import FileEntry
 from ...errors import Unreachable
 from .access import VolumeAccess
 from .base import (
+    MOST_LISTED,
     MOST_READ,
     CannotCarry,
+    Listed,
     Parcel,
     ResultDamaged,
     Stopped,
@@ -76,6 +78,9 @@ class VolumeS3:
 
     async def read(self, path: PurePosixPath) -> bytes | None:
         return await asyncio.to_thread(self._read, path)
+
+    async def listed(self, folder: PurePosixPath) -> list[Listed] | None:
+        return await asyncio.to_thread(self._listed, folder)
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
         await asyncio.to_thread(self._drop, entries)
@@ -159,6 +164,24 @@ class VolumeS3:
                         file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
+
+    def _listed(self, folder: PurePosixPath) -> list[Listed]:
+        found: list[Listed] = []
+        with self._trouble(f"{folder} cannot be listed"):
+            pages = self._client().get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._access.volume_id, Prefix=f"{folder}/"):
+                for each in page.get("Contents", ()):
+                    path = PurePosixPath(each["Key"])
+                    # Empty folders are listed too, with a stroke at their end.
+                    if (
+                        not each["Key"].endswith("/")
+                        and ".." not in path.parts
+                        and path.is_relative_to(folder)
+                    ):
+                        found.append(Listed(path, each["Size"], each["LastModified"].timestamp()))
+                if len(found) > MOST_LISTED:
+                    break
+        return found
 
     def _read(self, path: PurePosixPath) -> bytes | None:
         with self._trouble(f"{path.name} cannot be read"):

@@ -1,0 +1,104 @@
+"""What a workflow lacks at the place where it shall run, as values for the window and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+LackKind = Literal["node", "model", "input", "value"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """One thing that is missing, or not accepted.
+
+    Attributes:
+        text: a sentence for a person.
+        name: the node type, or the file's name as the workflow has it.
+        folder: where a model belongs: ``checkpoints`` …
+        closest: what is there instead.
+        pack: the custom nodes that have the type, when that is known.
+        here: the file on this computer, and ``size`` in bytes.
+        certain: whether ComfyUI is known to refuse it.
+    """
+
+    kind: LackKind
+    text: str
+    name: str = ""
+    node_id: str = ""
+    input: str = ""
+    folder: str = ""
+    closest: tuple[str, ...] = ()
+    pack: str = ""
+    here: Path | None = None
+    size: int | None = None
+    certain: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"closest": list(self.closest), "here": None if self.here is None else str(self.here)}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What there is to say of a workflow before it is sent.
+
+    Attributes:
+        target: where it shall run. about: whose node types were looked at; empty when none were known.
+        lacks: certain ones first, in the order of the workflow.
+        unchecked: what nobody could be asked about for free: ``nodes``, ``models``.
+        warnings: of the conversion from the browser's form.
+    """
+
+    target: str
+    about: str = ""
+    lacks: tuple[Lack, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def is_ready(self) -> bool:
+        """Nothing is known to be missing."""
+        return not any(lack.certain for lack in self.lacks)
+
+    def of(self, kind: LackKind) -> tuple[Lack, ...]:
+        return tuple(lack for lack in self.lacks if lack.kind == kind and lack.certain)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ready": self.is_ready,
+            "target": self.target,
+            "catalogue": self.about,
+            "lacks": [lack.to_json() for lack in self.lacks],
+            "not_checked": list(self.unchecked),
+            "warnings": list(self.warnings),
+        }
+
+    def as_problem(self) -> Mapping[str, Any]:
+        """As a job that is held for it has it in place of an error."""
+        certain = [lack for lack in self.lacks if lack.certain]
+        return {
+            "summary": self.headline,
+            "hint": "",
+            "code": "lacking",
+            "details": {"lacks": [lack.to_json() for lack in certain]},
+        }
+
+    @property
+    def headline(self) -> str:
+        """In one line what is missing; empty when nothing is."""
+        words = {"node": "node type", "model": "model", "input": "input file", "value": "value"}
+        parts = []
+        for kind in ("node", "model", "input", "value"):
+            names = dict.fromkeys(
+                lack.name or lack.text for lack in self.lacks if lack.kind == kind and lack.certain
+            )
+            if names:
+                many = "s" if len(names) > 1 else ""
+                parts.append(f"{len(names)} {words[kind]}{many}")
+        if not parts:
+            return ""
+        said = "not accepted" if parts == [p for p in parts if p.endswith(("value", "values"))] else "missing"
+        return f"{' and '.join(parts) if len(parts) < 3 else ', '.join(parts)} {said}"

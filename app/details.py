@@ -75,6 +75,7 @@ class EndpointDetails:
         self.page = EndpointPage(theme)
         self.key = ""
         self.look_every_s = _LOOK_EVERY_S
+        self._days_s = _DAYS * 86_400.0
         self._ids: tuple[str, ...] = ()
         self._known = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -176,7 +177,7 @@ class EndpointDetails:
     async def _keep_counting(self) -> None:
         key = self.key
         while True:
-            runs = await self._store.runs_between(time.time() - _DAYS * 86_400)
+            runs = await self._store.runs_between(time.time() - self._days_s)
             # In a thread: there may be many.
             rows = await asyncio.to_thread(times_rows, runs, key)
             self.page.show_times(rows, f"Last {_DAYS} days")

@@ -55,7 +55,8 @@ def some(count: int, level: Level = "info", start: int = 0) -> list[Line]:
 def drawn(view: LogView) -> set[str]:
     """The colours of what is drawn."""
     image = view.pane.viewport().grab().toImage()
-    return {image.pixelColor(x, y).name() for y in range(100) for x in range(400)}
+    across, down = range(min(400, image.width())), range(image.height())
+    return {image.pixelColor(x, y).name() for y in down for x in across}
 
 
 def test_lines_come_in_batches_with_time_level_and_prefix(app: QApplication, view: LogView) -> None:

@@ -143,7 +143,7 @@ class LogPane(QPlainTextEdit):
             return
         bar = self.verticalScrollBar()
         value = bar.value()
-        self._prefix_w = max(self._prefix_w, *(min(len(line.prefix), _LONGEST_PREFIX) for line in lines))
+        self._prefix_w = max(self._prefix_w, *(len(_shortened(line.prefix)) for line in lines))
         # Lines without a time stand below those that have one.
         self._time_w = self._time_w or (_TIME_W if any(line.at is not None for line in lines) else 0)
         kept = [self._kept(line) for line in lines]

@@ -85,7 +85,7 @@ class AccountWatch:
     def use(self, settings: Settings) -> None:
         """Ask with these settings from now on; with another key it is another account."""
         old, self._settings = self._settings, settings
-        if _account_of(old) != _account_of(settings):
+        if account_of(old) != account_of(settings):
             self.status = AccountStatus()
             self._wanted.set()
 
@@ -158,7 +158,7 @@ class AccountWatch:
             status = AccountStatus(old.endpoints, error.summary, old.checked_at, error.hint)
         else:
             status = AccountStatus(endpoints, "", time.time())
-        if settings is not self._settings and _account_of(settings) != _account_of(self._settings):
+        if settings is not self._settings and account_of(settings) != account_of(self._settings):
             return 0.0
         self.status = status
         for watcher in tuple(self._watchers):
@@ -187,5 +187,6 @@ class AccountWatch:
         return client
 
 
-def _account_of(settings: Settings) -> tuple[str, str]:
+def account_of(settings: Settings) -> tuple[str, str]:
+    """What tells one account from another; not to be shown, since the key is in it."""
     return settings.runpod_api_url, settings.runpod_api_key.reveal()

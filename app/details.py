@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .account_watch import AccountWatch
+from .account_watch import AccountWatch, account_of
 from .endpoint.rates import is_managed
 from .errors import BadInput, ComfyRunPodError, NeedsSetup, Refused
-from .jobs.runs import Run
 from .jobs.store import JobStore
 from .jobs.targets import is_remote
 from .jobs.times import times_of
 from .log_lines import LineReader
 from .settings import Settings
 from .ui.endpoint.page import EndpointPage
-from .ui.endpoint.times import Spread, TimesRow
 from .ui.frame.window import Window
 from .ui.tasks import TaskScope
 from .ui.theme import Theme
@@ -154,7 +152,7 @@ class EndpointDetails:
             _check_reachable(self._ties.settings())
             live, roll_out = await self._account.workers(key)
         except ComfyRunPodError as error:
-            self.page.say_of_workers(_sentence(error), "amber")
+            self.page.say_of_workers(error.sentence, "amber")
             return
         self._ids = tuple(each.id for each in live.workers if each.id)
         self._known.set()
@@ -179,8 +177,8 @@ class EndpointDetails:
         while True:
             runs = await self._store.runs_between(time.time() - self._days_s)
             # In a thread: there may be many.
-            rows = await asyncio.to_thread(times_rows, runs, key)
-            self.page.show_times(rows, f"Last {_DAYS} days")
+            times = await asyncio.to_thread(times_of, [run for run in runs if run.target == key])
+            self.page.show_times(times[:_MOST_WORKFLOWS], f"Last {_DAYS} days")
             await asyncio.sleep(_TIMES_EVERY_S)
 
     # The log.
@@ -220,7 +218,7 @@ class EndpointDetails:
                     )
                     return
                 if not _may_pass(error):
-                    log.show_note(_sentence(error), "red")
+                    log.show_note(error.sentence, "red")
                     return
                 log.show_note(f"{error.summary} Trying again in {pause_s:.0f} s.", "amber")
             await asyncio.sleep(pause_s)
@@ -270,11 +268,7 @@ class _RemoteLogs:
         return cls(settings, module.WorkerLogs(settings.runpod_api_url, settings.runpod_api_key))
 
     def fits(self, settings: Settings) -> bool:
-        mine = self._settings
-        return (mine.runpod_api_url, mine.runpod_api_key.reveal()) == (
-            settings.runpod_api_url,
-            settings.runpod_api_key.reveal(),
-        )
+        return account_of(self._settings) == account_of(settings)
 
     def open(
         self, key: str, worker: str, there: Callable[[], Awaitable[Collection[str]]]
@@ -292,32 +286,6 @@ def roll_out_line(live: LiveWorkers, roll_out: RollOut) -> str:
     if stale and not roll_out.in_progress:
         told.append(f"{stale} outdated")
     return ", ".join(told)
-
-
-def times_rows(runs: Iterable[Run], key: str) -> list[TimesRow]:
-    """How long the workflows that ran on a target take, the one that ran last first."""
-    mine = [run for run in runs if run.target == key]
-    by_workflow: dict[str, list[Run]] = {}
-    for run in mine:
-        by_workflow.setdefault(run.workflow, []).append(run)
-    return [
-        TimesRow(
-            each.name,
-            each.run.count,
-            spread(run.waited_s for run in by_workflow[each.workflow] if not run.cold),
-            spread(run.waited_s for run in by_workflow[each.workflow] if run.cold),
-            spread(run.run_s for run in by_workflow[each.workflow]),
-        )
-        for each in times_of(mine)[:_MOST_WORKFLOWS]
-    ]
-
-
-def spread(values: Iterable[float]) -> Spread | None:
-    """By the nearest rank, as the percentiles of :mod:`app.jobs.times`; None of nothing."""
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    return Spread(*(ordered[max(-(-len(ordered) * part // 100) - 1, 0)] for part in (50, 90, 99)))
 
 
 def _check_reachable(settings: Settings) -> None:
@@ -340,7 +308,3 @@ def _empty(key: str, worker: str) -> tuple[str, str]:
     if is_remote(key):
         return "No output yet", "What the workers print appears here, from the moment one is up."
     return "No output yet", "What the worker prints appears here. It starts with a job."
-
-
-def _sentence(error: ComfyRunPodError) -> str:
-    return f"{error.summary} {error.hint}".strip()

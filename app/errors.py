@@ -38,6 +38,11 @@ class ComfyRunPodError(Exception):
         self.details = details
 
     @property
+    def sentence(self) -> str:
+        """What happened, and what to do about it."""
+        return f"{self.summary} {self.hint}".strip()
+
+    @property
     def problem(self) -> Problem:
         return Problem(self.summary, self.hint, self.code, self.details)
 

@@ -72,7 +72,7 @@ class AccountClient:
         try:
             endpoints = await self.endpoints()
         except KeyRefused as error:
-            return KeyCheck(works=False, sentence=f"{error.summary} {error.hint}".strip())
+            return KeyCheck(works=False, sentence=error.sentence)
         count = len(endpoints)
         what = "no endpoint yet" if not count else "1 endpoint" if count == 1 else f"{count} endpoints"
         return KeyCheck(works=True, sentence=f"The API key works: the account has {what}.")

@@ -9,6 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QWidget
 
 from ...endpoint.account_model import LiveWorker
+from ...jobs.times import Times
 from ..theme import Theme
 from ..theme.tokens import MARGIN, PAGE_HEAD_H
 from ..widgets.basics import Button, Elided, Text, Wrapped, column, row
@@ -17,7 +18,7 @@ from ..widgets.log_view import LogView
 from ..widgets.scrolling import ScrollBox
 from ..widgets.side_page import SidePage
 from ..widgets.small import PillLabel
-from .times import TimesCard, TimesRow
+from .times import TimesCard
 from .workers import WorkerHeads, WorkerTable
 
 _STACK_BELOW_W = 1080
@@ -117,8 +118,8 @@ class EndpointPage(SidePage):
             self._ids = ids
             self.choice.show_choices([(ALL, "All workers"), *((each, each) for each in ids)], self._worker)
 
-    def show_times(self, rows: Sequence[TimesRow], since: str) -> None:
-        self.times.show_times(rows, since)
+    def show_times(self, times: Sequence[Times], since: str) -> None:
+        self.times.show_times(times, since)
 
     def escape(self) -> None:
         if not self.log.escape():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QGridLayout, QWidget
 
 from ...jobs.figures import duration
+from ...jobs.times import Percentiles, Times
 from ..theme import Theme
 from ..widgets.basics import Elided, Text, Wrapped, column, row
 from ..widgets.scrolling import ScrollBox
@@ -20,29 +20,6 @@ _MEANING = "Each: half of the jobs, nine in ten, and 99 in 100 took at most so l
 _KINDS = (("Wait", "ctl"), ("Cold start", "amber_bar"), ("Run", "blue_bar"))
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Of some times, in seconds: what 50, 90 and 99 in 100 of them are at most."""
-
-    p50: float
-    p90: float
-    p99: float
-
-    def __str__(self) -> str:
-        return " · ".join(duration(each) for each in (self.p50, self.p90, self.p99))
-
-
-@dataclass(frozen=True, slots=True)
-class TimesRow:
-    """One workflow; None where there were no times of that kind."""
-
-    name: str
-    jobs: int
-    wait: Spread | None
-    cold_start: Spread | None
-    run: Spread | None
-
-
 class SpreadStrip(QWidget):
     """A bar whose three steps end at the three marks.
 
@@ -50,7 +27,7 @@ class SpreadStrip(QWidget):
         most: what its whole width stands for, in seconds.
     """
 
-    def __init__(self, theme: Theme, spread: Spread, most: float, role: str) -> None:
+    def __init__(self, theme: Theme, spread: Percentiles, most: float, role: str) -> None:
         super().__init__()
         self._theme, self._spread, self._most, self._role = theme, spread, most or 1.0, role
         self.setFixedHeight(_STRIP_H)
@@ -94,7 +71,7 @@ class TimesCard(QFrame):
         self.setLayout(inner)
         self.show_times((), "")
 
-    def show_times(self, rows: Sequence[TimesRow], since: str) -> None:
+    def show_times(self, rows: Sequence[Times], since: str) -> None:
         """The workflows, the one that ran last first."""
         self._since.setText(since)
         self._none.setVisible(not rows)
@@ -114,13 +91,15 @@ class TimesCard(QFrame):
             for place, (_, role) in enumerate(_KINDS, 1):
                 spread, most = _of(each, place), _most(rows, place)
                 grid.addWidget(_cell(self._theme, spread, most, role), number, place)
-            count = Text(self._theme, str(each.jobs), "body", "text2")
+            count = Text(self._theme, str(each.run.count), "body", "text2")
             count.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             grid.addWidget(count, number, len(_KINDS) + 1)
             told = [
-                f"{title.lower()} {_of(each, n)}" for n, (title, _) in enumerate(_KINDS, 1) if _of(each, n)
+                f"{title.lower()} {_words(spread)}"
+                for n, (title, _) in enumerate(_KINDS, 1)
+                if (spread := _of(each, n)) is not None
             ]
-            name.setAccessibleName(f"{each.name}, {each.jobs} jobs: {'; '.join(told)}")
+            name.setAccessibleName(f"{each.name}, {each.run.count} jobs: {'; '.join(told)}")
         for place, stretch in enumerate((3, 2, 2, 2, 0)):
             grid.setColumnStretch(place, stretch)
         grid.setRowStretch(len(rows) + 1, 1)
@@ -129,19 +108,23 @@ class TimesCard(QFrame):
         self._scroll.setFixedHeight(min(box.sizeHint().height(), _MOST_H))
 
 
-def _cell(theme: Theme, spread: Spread | None, most: float, role: str) -> QWidget:
+def _cell(theme: Theme, spread: Percentiles | None, most: float, role: str) -> QWidget:
     cell = QWidget()
     if spread is None:
         cell.setLayout(row(Text(theme, "–", "caption", "text3"), None))
     else:
-        words = Elided(theme, str(spread), "caption", "text2")
+        words = Elided(theme, _words(spread), "caption", "text2")
         cell.setLayout(column(SpreadStrip(theme, spread, most, role), words, gap=3))
     return cell
 
 
-def _of(row: TimesRow, place: int) -> Spread | None:
-    return (row.wait, row.cold_start, row.run)[place - 1]
+def _words(spread: Percentiles) -> str:
+    return " · ".join(duration(each) for each in (spread.p50, spread.p90, spread.p99))
 
 
-def _most(rows: Sequence[TimesRow], place: int) -> float:
+def _of(row: Times, place: int) -> Percentiles | None:
+    return (row.waited, row.cold_start, row.run)[place - 1]
+
+
+def _most(rows: Sequence[Times], place: int) -> float:
     return max((spread.p99 for each in rows if (spread := _of(each, place)) is not None), default=0.0)

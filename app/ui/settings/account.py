@@ -183,7 +183,7 @@ class KeyRow(SettingRow):
             if secret is None:
                 self._checked(False)
             kept = " The key is not kept." if secret is not None else ""
-            self._say(f"{sentence(error)}{kept}", anyway=secret is not None)
+            self._say(f"{error.sentence}{kept}", anyway=secret is not None)
             return False
         finally:
             self.editor.set_busy(busy=False)
@@ -210,7 +210,7 @@ class KeyRow(SettingRow):
         try:
             await self._door.keep(self._name, secret)
         except NeedsSetup as error:
-            note = f"{sentence(error)} {_SESSION}"
+            note = f"{error.sentence} {_SESSION}"
         finally:
             self.editor.set_busy(busy=False)
         # Not clear(): what it takes away can be brought back by Ctrl+Z.
@@ -224,13 +224,9 @@ class KeyRow(SettingRow):
         try:
             await self._door.forget(self._name)
         except NeedsSetup as error:
-            self._say(sentence(error))
+            self._say(error.sentence)
             return
         finally:
             self.editor.set_busy(busy=False)
         self._say("")
         self._changed()
-
-
-def sentence(error: ComfyRunPodError) -> str:
-    return f"{error.summary} {error.hint}".strip()

@@ -13,7 +13,7 @@ from ...errors import ComfyRunPodError
 from ..tasks import TaskScope
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, clear, column, row
-from .account import AccountDoor, sentence
+from .account import AccountDoor
 from .rows import SettingRow
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class GpuRow(SettingRow):
         try:
             self._gpus = for_endpoints(await door.gpu_types())
         except ComfyRunPodError as error:
-            self.show_note(sentence(error))
+            self.show_note(error.sentence)
         finally:
             self._asking = False
             self.refresh.setEnabled(True)

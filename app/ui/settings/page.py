@@ -277,7 +277,7 @@ class SettingsPage(QWidget):
                 if not wrong:
                     await self._change(changes)
             except BadInput as error:
-                wrong = f"{error.summary} {error.hint}".strip()
+                wrong = error.sentence
             line.show_wrong(wrong)
             entry.editor.mark_wrong(wrong=bool(wrong))
             if not wrong:

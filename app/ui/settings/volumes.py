@@ -10,7 +10,7 @@ from ...errors import ComfyRunPodError
 from ...settings import Secret, Settings
 from ..tasks import TaskScope
 from ..theme import Theme
-from .account import AccountDoor, sentence
+from .account import AccountDoor
 from .listed import ListedEditor
 from .rows import SettingRow
 
@@ -80,7 +80,7 @@ class VolumeRow(SettingRow):
         except ComfyRunPodError as error:
             if mine != self._asked:
                 return
-            self._failure = sentence(error)
+            self._failure = error.sentence
         else:
             if mine != self._asked:
                 return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 Level = Literal["debug", "info", "step", "warning", "error"]
@@ -88,18 +88,31 @@ def clean(raw: str, longest: int = LONGEST) -> Cleaned:
     return Cleaned(text.rstrip(), body.startswith("\r"), is_open=raw.endswith("\r"))
 
 
+class Cleaner:
+    """Cleans the lines of one speaker, one after the other: one may be written over the one before."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+
+    def clean(self, raw: str) -> Cleaned:
+        cleaned = clean(raw)
+        replaces = cleaned.replaces or (self._is_open and bool(cleaned.text))
+        self._is_open = cleaned.is_open
+        return replace(cleaned, replaces=replaces)
+
+
 class LineReader:
     """Reads the lines of one speaker, one after the other: some are understood by what came before."""
 
     def __init__(self, prefix: str = "") -> None:
         self._prefix = prefix
-        self._in_traceback = self._is_open = False
+        self._cleaner = Cleaner()
+        self._in_traceback = False
 
     def read(self, raw: str, at: float | None = None, *, replaces: bool = False) -> list[Line]:
         """The line, or the lines that a structured one stands for."""
-        cleaned = clean(raw)
-        replaces = replaces or cleaned.replaces or (self._is_open and bool(cleaned.text))
-        self._is_open = cleaned.is_open
+        cleaned = self._cleaner.clean(raw)
+        replaces = replaces or cleaned.replaces
         said = _structured(cleaned.text)
         if said is None:
             return [self._line(cleaned.text, at, replaces)]

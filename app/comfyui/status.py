@@ -10,6 +10,7 @@ from typing import Any
 
 #: How long a look waits for an answer, in seconds.
 _LOOK_S = 2.0
+_MOST_STATS = 4 << 20
 #: With many custom nodes the description takes some seconds to make.
 _DESCRIBED_S = 30.0
 
@@ -42,32 +43,28 @@ class ComfyStatus:
 
 async def system_stats(url: str) -> Mapping[str, Any] | None:
     """What ComfyUI says of itself; None when it does not answer in time."""
-    import aiohttp  # large, and not needed before the window is in sight
-
-    timeout = aiohttp.ClientTimeout(total=_LOOK_S)
+    content = await _asked(f"{url}/system_stats", _LOOK_S, _MOST_STATS)
+    if content is None:
+        return None
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{url}/system_stats") as answer,
-        ):
-            if answer.status != 200:
-                return None
-            stats = json.loads(await answer.read())
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
+        stats = json.loads(content)
+    except (ValueError, RecursionError):
         return None
     return stats if isinstance(stats, dict) else {}
 
 
 async def object_info(url: str, limit: int) -> bytes | None:
     """Its description of its nodes, as JSON of at most ``limit`` bytes; None when it does not give it."""
-    import aiohttp
+    return await _asked(f"{url}/object_info", _DESCRIBED_S, limit)
 
-    timeout = aiohttp.ClientTimeout(total=_DESCRIBED_S, sock_connect=_LOOK_S)
+
+async def _asked(address: str, patience_s: float, limit: int) -> bytes | None:
+    """What ComfyUI answers; None when it does not within so many seconds, or with more bytes."""
+    import aiohttp  # large, and not needed before the window is in sight
+
+    timeout = aiohttp.ClientTimeout(total=patience_s, sock_connect=_LOOK_S)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{url}/object_info") as answer,
-        ):
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(address) as answer:
             if answer.status != 200:
                 return None
             content = bytearray()

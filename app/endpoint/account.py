@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import BadInput, Unreachable
 from ..settings import RUNPOD_MANAGEMENT_API, Secret
 from .account_http import MAX_ANSWER_BYTES, failure, parse, send
-from .account_model import Endpoint, LiveWorkers, RollOut, Volume, objs
+from .account_model import Endpoint, LiveWorkers, RollOut, Volume, counted, objs
 from .answers import Answer
 from .errors import KeyRefused
 from .outgoing import checked_id, seconds
@@ -73,9 +73,7 @@ class AccountClient:
             endpoints = await self.endpoints()
         except KeyRefused as error:
             return KeyCheck(works=False, sentence=error.sentence)
-        count = len(endpoints)
-        what = "no endpoint yet" if not count else "1 endpoint" if count == 1 else f"{count} endpoints"
-        return KeyCheck(works=True, sentence=f"The API key works: the account has {what}.")
+        return KeyCheck(works=True, sentence=f"The API key works: the account has {counted(endpoints)}.")
 
     async def endpoints(self) -> tuple[Endpoint, ...]:
         """All serverless endpoints."""

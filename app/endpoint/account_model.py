@@ -7,9 +7,15 @@ variables are never kept: they hold other people's keys.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from typing import Any
+
+
+def counted(endpoints: Sized) -> str:
+    """How many endpoints there are, in words."""
+    count = len(endpoints)
+    return "no endpoint yet" if not count else "1 endpoint" if count == 1 else f"{count} endpoints"
 
 
 @dataclass(frozen=True, slots=True)

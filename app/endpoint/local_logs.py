@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..log_lines import clean
+from ..log_lines import Cleaner
 from .log_stream import LogLine, LogStream
 
 _LOOK_EVERY_S = 0.5
@@ -48,7 +48,7 @@ class _Followed:
 
     at: int
     rest: bytes = b""
-    is_open: bool = False
+    cleaner: Cleaner = field(default_factory=Cleaner)
 
 
 def _news(folder: Path, worker: str | None, files: dict[Path, _Followed], tail: int) -> list[LogLine]:
@@ -85,10 +85,8 @@ def _read(path: Path, files: dict[Path, _Followed], tail: int) -> list[LogLine]:
 
 
 def _line(followed: _Followed, raw: bytes, worker: str) -> LogLine:
-    cleaned = clean(raw.decode("utf-8", "replace"))
-    replaces = cleaned.replaces or (followed.is_open and bool(cleaned.text))
-    followed.is_open = cleaned.is_open
-    return LogLine("container", cleaned.text, None, worker, replaces)
+    cleaned = followed.cleaner.clean(raw.decode("utf-8", "replace"))
+    return LogLine("container", cleaned.text, None, worker, cleaned.replaces)
 
 
 def _files(folder: Path) -> list[Path]:

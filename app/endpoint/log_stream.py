@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ..errors import ComfyRunPodError
-from ..log_lines import clean
+from ..log_lines import Cleaner
 from .account_model import text
 from .events import Event
 
@@ -61,7 +61,7 @@ class Cursor:
     _mark: str = ""
     _known: Counter[tuple[str, str]] = field(default_factory=Counter)
     _again: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _is_open: bool = False
+    _cleaner: Cleaner = field(default_factory=Cleaner)
 
     def reconnect(self) -> None:
         """A new connection begins: it may send what was said in the same moment as the last line again."""
@@ -80,10 +80,8 @@ class Cursor:
         self._note_id(event.id or ts)
         if self._is_known(ts or event.id, (source, said)):
             return None
-        cleaned = clean(said)
-        replaces = cleaned.replaces or (self._is_open and bool(cleaned.text))
-        self._is_open = cleaned.is_open
-        return LogLine(source, cleaned.text, _moment(ts), replaces=replaces)
+        cleaned = self._cleaner.clean(said)
+        return LogLine(source, cleaned.text, _moment(ts), replaces=cleaned.replaces)
 
     def _is_known(self, mark: str, key: tuple[str, str]) -> bool:
         if mark == self._mark and self._again[key] > 0:

@@ -15,5 +15,5 @@ def has_s3(data_centre: str) -> bool:
 
 
 def s3_url(data_centre: str) -> str:
-    """The address of the S3 API of a data centre that has one."""
+    """The address of the S3 API of a data centre, should it have one."""
     return f"https://s3api-{data_centre.lower()}.runpod.io"

@@ -60,7 +60,8 @@ def catalogue_of(content: bytes, source: Source, about: str, *, version: str = "
             content = _unpacked(content)
         text = content.decode("utf-8")
         info = parsed(text, version=_numbers(version))
-        return Catalogue(NodeCatalogue.from_json(text), info, source, about, _packs(text))
+        raw = json.loads(text)
+        return Catalogue(NodeCatalogue.compact(raw), info, source, about, _packs(raw))
     except (ValueError, RecursionError, OSError, EOFError) as error:
         raise BadInput(f"The list of node types cannot be read ({about}).") from error
 
@@ -73,9 +74,8 @@ def shipped() -> Catalogue:
     return catalogue_of(text, Source.SHIPPED, f"ComfyUI {kept['comfyui']} without custom nodes")
 
 
-def _packs(text: str) -> dict[str, str]:
+def _packs(raw: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
-    raw: dict[str, Any] = json.loads(text)
     for name, node in raw.items():
         module = node.get("python_module") if isinstance(node, dict) else None
         pack = _PACK.match(module) if isinstance(module, str) else None

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 LackKind = Literal["node", "model", "input", "value"]
+_KINDS: dict[LackKind, str] = {
+    "node": "node type",
+    "model": "model",
+    "input": "input file",
+    "value": "value",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +95,13 @@ class Report:
     @property
     def headline(self) -> str:
         """In one line what is missing; empty when nothing is."""
-        words = {"node": "node type", "model": "model", "input": "input file", "value": "value"}
+        certain = [lack for lack in self.lacks if lack.certain]
         parts = []
-        for kind in ("node", "model", "input", "value"):
-            names = dict.fromkeys(
-                lack.name or lack.text for lack in self.lacks if lack.kind == kind and lack.certain
-            )
-            if names:
-                many = "s" if len(names) > 1 else ""
-                parts.append(f"{len(names)} {words[kind]}{many}")
+        for kind, word in _KINDS.items():
+            names = {lack.name or lack.text for lack in certain if lack.kind == kind}
+            parts += [f"{len(names)} {word}{'s' if len(names) > 1 else ''}"] if names else []
         if not parts:
             return ""
-        said = "not accepted" if parts == [p for p in parts if p.endswith(("value", "values"))] else "missing"
-        return f"{' and '.join(parts) if len(parts) < 3 else ', '.join(parts)} {said}"
+        only_values = all(lack.kind == "value" for lack in certain)
+        joined = " and ".join(parts) if len(parts) < 3 else ", ".join(parts)
+        return f"{joined} {'not accepted' if only_values else 'missing'}"

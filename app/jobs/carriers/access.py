@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from ...endpoint.volumes import s3_url
 from ...errors import BadInput
 from ...settings import Secret, Settings
 
@@ -28,7 +29,7 @@ class VolumeAccess:
     def of(cls, settings: Settings) -> VolumeAccess | None:
         """As the settings have it; None unless everything is there."""
         place = settings.runpod_datacenter
-        url = settings.runpod_s3_url or (f"https://s3api-{place.lower()}.runpod.io" if place else None)
+        url = settings.runpod_s3_url or (s3_url(place) if place else None)
         keys = settings.runpod_s3_access_key, settings.runpod_s3_secret_key
         if url is None or not settings.runpod_volume_id or not all(keys):
             if any(keys):

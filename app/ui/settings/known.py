@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...account_watch import AccountStatus
+from ...endpoint.account_model import counted
 from ...endpoint.rates import is_managed
 from ...settings import Settings
 from ..tasks import TaskScope
@@ -47,6 +48,4 @@ class KnownRows:
         self.gpus.show_account(endpoint, reason, can_ask=can_ask)
         if not can_ask or status.problem or not status.checked_at:
             return ""
-        count = len(status.endpoints)
-        what = "no endpoint yet" if not count else "1 endpoint" if count == 1 else f"{count} endpoints"
-        return f"Connected · {what}"
+        return f"Connected · {counted(status.endpoints)}"

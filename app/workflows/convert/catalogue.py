@@ -31,6 +31,11 @@ class NodeCatalogue:
         raw = json.loads(text)
         if not isinstance(raw, dict):
             raise ValueError("This is no answer of /object_info.")
+        return cls.compact(raw)
+
+    @classmethod
+    def compact(cls, raw: Mapping[str, Any]) -> NodeCatalogue:
+        """Keep the compact form only of a parsed answer; for a thread."""
         catalogue = cls(raw)
         catalogue._known = {name: node_class(name, raw[name]) for name in raw}
         catalogue._raw = {}

@@ -69,7 +69,8 @@ class Lane:
         else:
             book.unsent[job.id] = job
             book.to_send.set()
-            book.to_seek.set()
+            if job.hold is Hold.MAYBE_SENT:
+                book.to_seek.set()
 
     async def cancel(self, job: Job) -> Job:
         """Cancel a job of this lane: at once while it is unsent, else the platform is asked to."""

@@ -75,8 +75,13 @@ class Seeker:
                     log.info("Job %s moved on while it was sought.", job.id)
                 except ComfyRunPodError as error:
                     log.info("Job %s is sought later: %s", job.id, error)
-            await asyncio.sleep(self._pauses.seeking(looks))
-            looks += 1
+            try:
+                # A new doubt is looked into at once: what came of older ones shows sooner or later.
+                async with asyncio.timeout(self._pauses.seeking(looks)):
+                    await self._book.to_seek.wait()
+                looks = 0
+            except TimeoutError:
+                looks += 1
 
     async def _seek(self, job: Job) -> None:
         spec = limited(await self._book.store.spec(job.id), self._target.limits)

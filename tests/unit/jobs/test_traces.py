@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from app.jobs.carriers.base import MOST_READ
 from app.jobs.model import Job
 from app.jobs.request import Limits, limited, policy_of, ttl_of
 from app.jobs.states import Hold, State
-from tests.unit.jobs.helpers import PNG, World, answers, cut_after, cut_before, spec, until
+from tests.unit.jobs.helpers import FAST, PNG, World, answers, cut_after, cut_before, spec, until
 from worker.contract import job_answer, job_note
 
 ANSWER = {"status": "success", "images": [{"filename": "kept.png", "type": "base64", "data": PNG}]}
@@ -65,6 +67,21 @@ async def test_the_next_start_seeks_too(shared: World) -> None:
     await shared.begin()
     found = await shared.reaches(job.id, State.WAITING, State.RUNNING)
     assert found.remote_id == remote_id
+
+
+async def test_a_new_doubt_does_not_wait_for_the_older_ones(tmp_path: Path) -> None:
+    world = World(tmp_path, ours=False)
+    world.pauses = replace(FAST, seek_s=(0.02, 60.0))
+    await world.start()
+    world.faults["run"] = [cut_before, cut_after]
+    await held(world)
+    # By now it is looked for once a minute.
+    await seen_looks(world, 1)
+    await asyncio.sleep(0.1)
+    job = await held(world)
+    await world.take()
+    await world.reaches(job.id, State.WAITING, State.RUNNING)
+    await world.stop()
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", '{"id": 7}', "[" * 100_000])

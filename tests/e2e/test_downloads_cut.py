@@ -39,7 +39,8 @@ INLINE = [
 def at(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """An endpoint whose results are in the answers, or on the volume from their first byte on."""
     folder = tmp_path_factory.mktemp("cut")
-    with place("demo", folder, workers=2, env={"MAX_INLINE_BYTES": request.param}) as running:
+    # One worker: two would share a folder of inputs here, as on RunPod none do; each takes its own away.
+    with place("demo", folder, workers=1, env={"MAX_INLINE_BYTES": request.param}) as running:
         running.ended(running.send({"command": "health"}), 60)
         yield running
 

@@ -97,8 +97,10 @@ class Sender:
         """The limit holds for every job that is yet to be sent."""
         problem = problem_json(error)
         for job in tuple(self._book.unsent.values()):
-            if job.state is State.PREPARING or job.hold is Hold.LIMIT:
-                await self._book.change(job, state=State.ON_HOLD, hold=Hold.LIMIT, error=problem)
+            # One of them may have been cancelled while those before it were written down.
+            held = self._book.unsent.get(job.id)
+            if held is not None and (held.state is State.PREPARING or held.hold is Hold.LIMIT):
+                await self._book.change(held, state=State.ON_HOLD, hold=Hold.LIMIT, error=problem)
 
     async def _send(self, job: Job) -> None:
         book = self._book
@@ -122,12 +124,13 @@ class Sender:
         request = await asyncio.to_thread(request_of, spec, parcels)
         client = await self._target.client()
         rate = await self._purse.rate_of(self._target.name)
-        if job.id not in book.unsent or self._closing:
-            return
         priced: dict[str, Any] = (
             {} if rate is None else {"rate": rate.usd_per_s, "idle_s": rate.idle_s, "gpu": rate.gpu}
         )
         await asyncio.sleep(max(self._next_at - time.monotonic(), 0))
+        # Nothing is awaited between this look and the mark: whoever cancels in between would not see it.
+        if job.id not in book.unsent or self._closing:
+            return
         # Until the answer is noted, closing waits: it says under which name the job runs.
         self._settled.clear()
         self._sending = job.id

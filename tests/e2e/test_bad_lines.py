@@ -6,6 +6,7 @@ The endpoint is real, under a foreign id: the panel sees its job API and no fold
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,8 +132,9 @@ def test_a_host_that_has_no_name_is_told_and_waited_for(cli: Cli, tmp_path: Path
     job = until(held, 60, 0.5)
     assert job["hold"] == "engine_down"
     assert "reached" in job["error"]["summary"], job["error"]
-    running.kill()
-    running.communicate()
+    # Asked to end, it first learns what became of the request that may be under way just now.
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
     # The name is there again: the job was not lost, and is sent for the first time.
     before = queued(at)
     with behind(at, cli) as line:

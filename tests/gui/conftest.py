@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from tests.gui.harness import Left, left_behind, settle
 @pytest.fixture(scope="session")
 def app(qapp: QApplication) -> QApplication:
     qapp.setQuitOnLastWindowClosed(False)
+    # Modules live as long as the run: left out, each look for what a test left takes a tenth of the time.
+    importlib.import_module("app.panel")
+    gc.collect()
+    gc.freeze()
     return qapp
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
-COMMANDS = ("run", "jobs", "endpoint", "account", "key", "spend")
+COMMANDS = ("run", "check", "convert", "jobs", "endpoint", "account", "key", "spend")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="show what happens inside, on stderr")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
+    _add_check(commands)
     _add_jobs(commands)
     _add_endpoint(commands)
     _add_account(commands)
@@ -33,33 +34,52 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = commands.add_parser("run", help="run workflows and write their results")
-    run.add_argument(
-        "workflows", nargs="+", metavar="WORKFLOW", help="API-format .json, or a .png by ComfyUI"
-    )
-    run.add_argument(
-        "--target", help="demo, local, or the id of a RunPod endpoint (default: RUNPOD_ENDPOINT_ID)"
-    )
+    _add_files(run)
     run.add_argument("--output", metavar="DIR", help="where results go (default: the pictures folder)")
-    run.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="NAME=PATH|DIR",
-        help="an input file under the name the workflow uses, or a folder that holds them; repeatable",
-    )
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NODE.INPUT=VALUE",
-        help="change a value of the workflow; repeatable",
-    )
+    run.add_argument("--anyway", action="store_true", help="send it though something is missing there")
     run.add_argument("--timeout", type=float, metavar="SECONDS", help="limit for each job's execution")
     run.add_argument(
         "--ttl", type=float, metavar="SECONDS", help="limit for each job's waiting and execution together"
     )
     run.add_argument("--count", type=int, default=1, metavar="N", help="queue each workflow N times")
     run.add_argument("--json", action="store_true", help="print one JSON object for each ended job")
+
+
+def _add_files(command: argparse.ArgumentParser) -> None:
+    """Workflow files, where they run, and what shall be other than they say."""
+    command.add_argument(
+        "workflows",
+        nargs="+",
+        metavar="WORKFLOW",
+        help="a workflow in either format (.json), or a picture, video or sound that ComfyUI saved",
+    )
+    command.add_argument(
+        "--target", help="demo, local, or the id of a RunPod endpoint (default: RUNPOD_ENDPOINT_ID)"
+    )
+    command.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH|DIR",
+        help="an input file, under the name the workflow uses, or a folder that holds them; repeatable",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUE",
+        help="change a value of the workflow; NODE is an id, a title or a type; repeatable",
+    )
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser("check", help="what workflows lack where they would run; sends nothing")
+    _add_files(check)
+    check.add_argument("--json", action="store_true", help="print one JSON object for each file")
+    convert = commands.add_parser("convert", help="write a workflow in the API format, as the browser would")
+    convert.add_argument("workflow", metavar="WORKFLOW", help="a workflow, or a file with one")
+    convert.add_argument("-o", "--output", metavar="FILE", help="where to (default: stdout)")
+    convert.add_argument("--target", help="whose node types count (default: RUNPOD_ENDPOINT_ID, or local)")
 
 
 def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -27,8 +27,9 @@ from .ui.frame.places import chosen_place, other_place, places_of
 from .ui.frame.popovers import comfy_popover
 from .ui.frame.window import Window, app_icon
 from .ui.notices import Notice, Notices
-from .ui.queue.actions import Actions, Surroundings
+from .ui.queue.actions import Actions
 from .ui.queue.feed import Feed
+from .ui.queue.launch import Surroundings
 from .ui.queue.model import JobModel
 from .ui.queue.page import QueuePage
 from .ui.queue.pictures import PictureStore
@@ -46,6 +47,8 @@ from .vault import NAMES, with_keys
 
 if TYPE_CHECKING:
     from .comfyui.house import House
+    from .preflight.intake import Intake
+    from .preflight.sources import Sources
 
 _PAGE = 200
 _LOOK_EVERY_S = 3.0
@@ -79,6 +82,7 @@ class Panel:
         self._comfy = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
         self._watched: House | None = None
         self._finished: list[JobEvent] = []
+        self._sources: Sources | None = None
         self.notices = Notices()
         self.scope = TaskScope("panel", self.notices.problem)
         self.state = WindowState(settings.data_dir / "window.ini")
@@ -98,6 +102,7 @@ class Panel:
             name=lambda target: self.chips.name(target),
             price=lambda target: self.chips.price(target),
             other_target=lambda target: other_place(self.settings, target),
+            intake=self._intake,
         )
         self.actions = Actions(theme, self.desk, self.model, self.notices, self.state, self.scope, around)
         self.window = self._make_window(theme)
@@ -154,6 +159,22 @@ class Panel:
         if not self._ended.is_set():
             self._ended.set()
             self._on_end()
+
+    def _intake(self) -> Intake:
+        """Takes workflows in, with what is known of the places to run."""
+        from .preflight.intake import Intake
+        from .services import make_sources
+
+        if self._sources is None:
+            self._sources = make_sources(
+                lambda: self.settings, local_url=self._local_url, name=self.chips.name
+            )
+        return Intake(self._sources, self.settings)
+
+    async def _local_url(self) -> str | None:
+        """The address of this computer's ComfyUI while it runs."""
+        house = self._house()
+        return house.status.url if house is not None and house.status.state is ComfyState.RUNNING else None
 
     # The window.
 
@@ -299,6 +320,8 @@ class Panel:
         await asyncio.to_thread(save_settings, self.settings.config_file, values)
         loaded = await asyncio.to_thread(Settings.load)
         old, self.settings = self.settings, _keeping_keys(loaded, self.settings)
+        if self._sources is not None:
+            self._sources.forget()
         self.desk.use(self.settings)
         self.chips.use(self.settings)
         if any(getattr(old, name) != getattr(self.settings, name) for name in OF_COMFYUI):

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -30,6 +30,7 @@ from .jobs.request import OVERHEAD_MS, Limits
 from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import DEMO, LOCAL, Target
+from .preflight.sources import Sources
 from .settings import OF_COMFYUI, Settings
 from .vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
 
@@ -253,6 +254,20 @@ def make_rates(settings: Settings) -> RateCard | None:
         return AccountClient(known.runpod_api_url, known.runpod_api_key) if known.runpod_api_key else None
 
     return RateCard(client)
+
+
+def make_sources(
+    settings: Callable[[], Settings],
+    *,
+    local_url: Callable[[], Awaitable[str | None]],
+    name: Callable[[str], str],
+) -> Sources:
+    """What is known of the places to run: see there. Keys that only the keyring has are not asked for."""
+
+    def carrier(target: str) -> Carrier:
+        return RunPodTarget(target, settings()).carrier
+
+    return Sources(settings, local_url=local_url, carrier=carrier, name=name)
 
 
 def demo_worker_env(folder: Path) -> dict[str, str]:

@@ -50,10 +50,12 @@ def _command(name: str) -> Command:
         from .catalogue import account
 
         return account
-    from . import endpoint, jobs, run, spend
+    from . import check, endpoint, jobs, run, spend
 
     commands: dict[str, Command] = {
         "run": run.run,
+        "check": check.check,
+        "convert": check.convert,
         "jobs": jobs.jobs,
         "endpoint": endpoint.endpoint,
         "spend": spend.spend,

@@ -7,33 +7,61 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import BadInput
 from ..jobs.costs import money
-from ..jobs.model import Job, JobSpec, new_job_id
+from ..jobs.model import Job, JobSpec
 from ..jobs.money import Money
 from ..jobs.states import State
 from ..jobs.store import JobStore
 from ..jobs.targets import is_remote
-from ..services import make_target
+from ..preflight.intake import Intake, Taken, Wishes
 from ..settings import Settings
-from ..workflows import inputs_from, read_workflow, set_values
 from ..workflows.fingerprint import fingerprint
+from .check import keyed, report_lines
 from .display import Display, job_line
 from .follow import Following
+from .intake import handed_over, make_intake, target_of
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Queue the workflows, follow them, and print where the results are."""
-    specs = await asyncio.to_thread(_specs, arguments, settings)
+    """Queue the workflows, follow them, and print where the results are.
+
+    Nothing is sent when one of them lacks something where it would run, unless they shall run anyway.
+    """
+    target = target_of(arguments.target, settings)
+    output = await asyncio.to_thread(_checked, arguments, settings)
+    intake = make_intake(await keyed(settings, target))
+    taken = [await _take(intake, name, target, arguments) for name in arguments.workflows]
+    if not arguments.anyway and any(not each.report.is_ready for each in taken):
+        _tell_lacks(taken, as_json=arguments.json)
+        return 1
+    specs = [_spec(each, output, arguments) for each in taken for _ in range(arguments.count)]
     await _tell_estimate(specs, settings)
     with Display(len(specs)) as display:
         jobs = await Following(settings, display.show).run(specs)
     for job in jobs:
         print_ended(job, as_json=arguments.json)
     return 0 if all(job.state is State.DONE for job in jobs) else 1
+
+
+async def _take(intake: Intake, name: str, target: str, arguments: argparse.Namespace) -> Taken:
+    dropped = await asyncio.to_thread(handed_over, name)
+    return await intake.take(dropped, target, Wishes(arguments.set, arguments.image))
+
+
+def _tell_lacks(taken: Sequence[Taken], *, as_json: bool) -> None:
+    """Why nothing is sent, on stderr; as JSON on stdout."""
+    for each in taken:
+        if each.report.is_ready:
+            continue
+        sys.stderr.writelines(f"{line}\n" for line in report_lines(str(each.path), each.report))
+        if as_json:
+            sys.stdout.write(json.dumps({"file": str(each.path), **each.report.to_json()}) + "\n")
+    sys.stderr.write("Nothing was sent. With --anyway it is.\n")
 
 
 async def _tell_estimate(specs: list[JobSpec], settings: Settings) -> None:
@@ -62,13 +90,8 @@ def print_ended(job: Job, *, as_json: bool) -> None:
         sys.stderr.write(job_line(job) + "\n")
 
 
-def _specs(arguments: argparse.Namespace, settings: Settings) -> list[JobSpec]:
-    target = arguments.target or settings.runpod_endpoint_id
-    if not target:
-        raise BadInput(
-            "No target is given.", hint="Use --target demo, --target local, or a RunPod endpoint's id."
-        )
-    make_target(target, settings)
+def _checked(arguments: argparse.Namespace, settings: Settings) -> Path:
+    """The folder for results. Raises BadInput for options that cannot be."""
     if arguments.count < 1:
         raise BadInput("--count must be at least 1.")
     if arguments.timeout is not None and not 0 < arguments.timeout <= 7 * 86_400:
@@ -77,23 +100,12 @@ def _specs(arguments: argparse.Namespace, settings: Settings) -> list[JobSpec]:
         raise BadInput("--ttl must be from 10 s to 7 days, in seconds.")
     output = Path(arguments.output or settings.output_dir).absolute()
     _check_writable(output)
-    specs: list[JobSpec] = []
-    for name in arguments.workflows:
-        workflow = read_workflow(Path(name))
-        prompt = set_values(workflow.prompt, arguments.set)
-        files = inputs_from(arguments.image, prompt)
-        spec = JobSpec(
-            name=workflow.name,
-            target=target,
-            prompt=prompt,
-            output_dir=str(output),
-            files={key: str(path.absolute()) for key, path in files.items()},
-            ui_workflow=workflow.ui if not arguments.set else None,
-            timeout_s=arguments.timeout,
-            ttl_s=arguments.ttl,
-        )
-        specs.extend(replace(spec, id=new_job_id()) for _ in range(arguments.count))
-    return specs
+    return output
+
+
+def _spec(taken: Taken, output: Path, arguments: argparse.Namespace) -> JobSpec:
+    spec = taken.spec(str(output), anyway=True)
+    return replace(spec, timeout_s=arguments.timeout, ttl_s=arguments.ttl)
 
 
 def _check_writable(folder: Path) -> None:

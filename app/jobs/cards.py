@@ -93,6 +93,7 @@ _TITLES: Final[dict[str, str]] = {
     "process_failed": "Did not start",
     "daily_limit": "Daily limit reached",
     "timed_out": "Stopped at the time limit",
+    "lacking": "Something is missing",
 }
 #: What is said of RunPod instead of the client's own words.
 _REMOTE_TEXTS: Final[dict[str, str]] = {
@@ -121,6 +122,7 @@ _NO_SUCH_NODE: Final = re.compile(r"node (.+?) does not exist|of the type '(.+?)
 _OUT_OF_MEMORY: Final = re.compile(r"OutOfMemory|out of memory", re.IGNORECASE)
 #: Longer than this, a text is no sentence for a card.
 _LONGEST: Final = 400
+_LACKS_SHOWN: Final = 6
 
 
 def error_card(job: Job) -> ErrorCard:
@@ -140,6 +142,8 @@ def error_card(job: Job) -> ErrorCard:
             return _not_valid(job, card)
         case "execution_failed":
             return _node_failed(job, card)
+        case "lacking":
+            return _lacking(job, card)
         case "maybe_sent":
             return replace(card, hint=f"{_IS_SOUGHT} {_SEND_AGAIN}" if job.is_sought else _SEND_AGAIN)
         case _ if code in _REMOTE_TEXTS and is_remote(job.target):
@@ -205,6 +209,15 @@ def _timed_out(job: Job, card: ErrorCard) -> ErrorCard:
     said = str(_mapping(job.error).get("summary") or "")
     text = said or f"The endpoint's time limit ended the job{f' after {duration(ran_s)}' if ran_s else ''}."
     return ErrorCard(title, _short(text), card.place, card.hint or "Raise the limit and run the job again.")
+
+
+def _lacking(job: Job, card: ErrorCard) -> ErrorCard:
+    """What was found missing before anything was sent: each in a line of its own."""
+    listed = _details(job).get("lacks")
+    texts = [str(_mapping(each).get("text") or "") for each in listed] if isinstance(listed, list) else []
+    if len(texts) > _LACKS_SHOWN:
+        texts = [*texts[:_LACKS_SHOWN], f"And {len(texts) - _LACKS_SHOWN} more."]
+    return ErrorCard(card.text, "\n".join(texts) or card.text, "", "Nothing was sent.")
 
 
 def _not_valid(job: Job, card: ErrorCard) -> ErrorCard:

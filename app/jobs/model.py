@@ -26,6 +26,8 @@ class JobSpec:
         timeout_s: how long it may execute; None: as the settings have it when it is sent.
         ttl_s: how long after sending the platform may keep it, waiting and running; None: likewise.
         retry_of: the id of the ended job that this one repeats.
+        lacks: what is missing where it shall run, as an error; the job is on hold from its beginning then.
+        source: the file that it was made from. batch: the id that the jobs of one batch share.
     """
 
     name: str
@@ -38,6 +40,9 @@ class JobSpec:
     ttl_s: float | None = None
     id: str = field(default_factory=new_job_id)
     retry_of: str | None = None
+    lacks: dict[str, Any] | None = None
+    source: str = ""
+    batch: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -47,11 +52,13 @@ class JobSpec:
         """Raises TypeError or ValueError when it is none."""
         known = {f.name for f in fields(cls)}
         spec = cls(**{key: value for key, value in raw.items() if key in known})
-        texts = (spec.id, spec.name, spec.target, spec.output_dir)
+        texts = (spec.id, spec.name, spec.target, spec.output_dir, spec.source, spec.batch)
         if not all(isinstance(text, str) for text in texts) or not isinstance(spec.prompt, dict):
             raise ValueError("a job's names must be texts and its prompt an object")
         if not isinstance(spec.files, dict) or not all(isinstance(p, str) for p in spec.files.values()):
             raise ValueError("a job's files must be paths by name")
+        if not isinstance(spec.lacks, dict | None):
+            raise ValueError("what a job lacks must be an object")
         if not isinstance(spec.retry_of, str | None):
             raise ValueError("the job that is repeated must be named by a text")
         return spec
@@ -90,6 +97,7 @@ class Job:
         idle_s: how long its worker idles after it, as billed.
         cold: whether a worker had to start for it; None while it has not run.
         gpu: on what, as the endpoint says it.
+        source: the file that it was made from. batch: the id that the jobs of one batch share.
     """
 
     id: str
@@ -123,6 +131,8 @@ class Job:
     idle_s: float | None = None
     cold: bool | None = None
     gpu: str = ""
+    source: str = ""
+    batch: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -132,6 +142,11 @@ class Job:
     def is_stuck(self) -> bool:
         """On hold until the user decides."""
         return self.state is State.ON_HOLD and self.hold not in (Hold.ENGINE_DOWN, Hold.LIMIT)
+
+    @property
+    def lacks(self) -> bool:
+        """On hold since something is missing where it shall run."""
+        return self.state is State.ON_HOLD and self.hold is Hold.MISSING
 
     @property
     def is_sought(self) -> bool:

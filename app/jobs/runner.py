@@ -134,7 +134,8 @@ class Runner:
             raise BadInput(f"Job {job.id[:8]} is still {job.state}.", hint="Cancel it first.")
         spec = await self._store.spec(job.id)
         again = replace(spec, id=new_id or new_job_id(), retry_of=job.id, target=target or spec.target)
-        return await self.submit(again)
+        # What it lacked may be there by now; ComfyUI itself has the last word.
+        return await self.submit(replace(again, lacks=None))
 
     async def remove(self, ids: Collection[str]) -> list[Job]:
         """Forget ended jobs and the inputs that were kept for them; those not there count as removed.

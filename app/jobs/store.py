@@ -19,7 +19,7 @@ from ..workflows.fingerprint import fingerprint
 from ..workflows.parameters import Expected
 from . import runs
 from .model import Job, JobSpec, Move
-from .states import FINAL, State, check_move
+from .states import FINAL, Hold, State, check_move
 
 T = TypeVar("T")
 
@@ -83,6 +83,9 @@ class JobStore:
             job = Job(spec.id, 0, spec.name, spec.target, spec.output_dir, created_at=now, changed_at=now)
             kind = fingerprint(spec.prompt)
             job = replace(job, expected=expected, retry_of=spec.retry_of, workflow=kind)
+            job = replace(job, source=spec.source, batch=spec.batch)
+            if spec.lacks is not None:
+                job = replace(job, state=State.ON_HOLD, hold=Hold.MISSING, error=spec.lacks)
             with db:
                 cursor = db.execute(
                     "INSERT INTO jobs (id, state, target, job, spec) VALUES (?, ?, ?, ?, ?)",

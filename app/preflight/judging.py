@@ -186,7 +186,7 @@ def _inputs(
             file, kind = annotated(value)
             if kind != "input" or file in files or value in files or value in (known.options or ()):
                 continue
-            text = f"The input file {file} is not there: it is neither beside the workflow nor given with it."
+            text = f"The input file {file[:200]} is missing: not given, and not in ComfyUI's folders here."
             yield Lack("input", text, file, node_id, name)
 
 

@@ -12,7 +12,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -34,6 +35,8 @@ MODELS = PurePosixPath("comfyui", "models")
 _FRESH_S = 10.0
 #: A volume is listed again after so long, in seconds.
 _LISTED_S = 60.0
+#: What a volume does not answer within so many seconds is not known.
+_PATIENCE_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Sources:
         self,
         settings: Callable[[], Settings],
         *,
-        local_url: Callable[[], str | None],
+        local_url: Callable[[], Awaitable[str | None]],
         carrier: Callable[[str], Carrier],
         name: Callable[[str], str],
     ) -> None:
@@ -66,11 +69,12 @@ class Sources:
         self._name = name
         self._places: dict[str, _Known] = {}
         self._read: dict[str, Catalogue] = {}
-        self._asking = asyncio.Lock()
+        #: One for each target: a volume that is slow to answer keeps nobody else waiting.
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def place(self, target: str) -> Place:
         """What is known of a target. Never fails: what cannot be had is not known."""
-        async with self._asking:
+        async with self._asking[target]:
             known = self._places.get(target)
             limit_s = _LISTED_S if is_remote(target) else _FRESH_S
             if known is None or time.monotonic() - known.at > limit_s:
@@ -108,7 +112,7 @@ class Sources:
         return self._parsed(content, Source.RUNNING, "the demo engine")
 
     async def _of_this_computer(self) -> Catalogue | None:
-        url = self._local_url()
+        url = await self._local_url()
         content = None if url is None else await object_info(url, MOST_READ)
         if url is None or content is None:
             return await asyncio.to_thread(self._kept, LOCAL, "ComfyUI on this computer")
@@ -129,19 +133,20 @@ class Sources:
         catalogue: Catalogue | None = None
         models: dict[str, frozenset[str]] | None = None
         try:
-            laid = await carrier.listed(CATALOGUES)
-            newest = max(laid or (), key=lambda each: each.changed_at, default=None)
-            content = None if newest is None else await carrier.read(newest.path)
-            if content is not None:
-                catalogue = await asyncio.to_thread(
-                    self._parsed, content, Source.KEPT, f"the worker of {name}"
-                )
-                await asyncio.to_thread(self._keep, target, content)
-            there = await carrier.listed(MODELS)
-            # A volume without the folder may be mounted elsewhere, or hold no models: that is not known.
-            if there:
-                models = _by_kind([each.path for each in there])
-        except ComfyRunPodError as error:
+            async with asyncio.timeout(_PATIENCE_S):
+                laid = await carrier.listed(CATALOGUES)
+                newest = max(laid or (), key=lambda each: each.changed_at, default=None)
+                content = None if newest is None else await carrier.read(newest.path)
+                if content is not None:
+                    catalogue = await asyncio.to_thread(
+                        self._parsed, content, Source.KEPT, f"the worker of {name}"
+                    )
+                    await asyncio.to_thread(self._keep, target, content)
+                there = await carrier.listed(MODELS)
+                # A volume without the folder may be mounted elsewhere, or hold no models: that is not known.
+                if there:
+                    models = _by_kind([each.path for each in there])
+        except (ComfyRunPodError, TimeoutError) as error:
             log.info("What %s has is not known: %s", target, error)
         finally:
             await carrier.close()

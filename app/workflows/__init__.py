@@ -3,7 +3,7 @@
 from .convert import NodeCatalogue
 from .edit import set_values
 from .inputs import inputs_from
-from .read import Found, MissingNodes, Workflow, look_into, read_workflow
+from .read import Found, MissingNodes, Workflow, look_into
 
 __all__ = [
     "Found",
@@ -12,6 +12,5 @@ __all__ = [
     "Workflow",
     "inputs_from",
     "look_into",
-    "read_workflow",
     "set_values",
 ]

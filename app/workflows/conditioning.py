@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Literal
 
 from .graph import Graph, Link
 
 Side = Literal["positive", "negative"]
 
-_MAX_HOPS, _MAX_LENGTH = 20, 20_000
+_MAX_HOPS, _MAX_LENGTH, _MAX_PLACES = 20, 20_000, 20
 #: Inputs of text encoders, in the order in which they are shown.
 _TEXTS = (
     "text", "prompt", "user_prompt", "text_g", "text_l", "clip_g", "clip_l", "t5xxl", "llama", "bert",
@@ -34,6 +35,11 @@ def texts(graph: Graph, sampler: str, side: Side) -> str:
     return "\n".join(_Conditioning(graph).texts(sampler, side))[:_MAX_LENGTH]
 
 
+def text_places(graph: Graph, sampler: str, side: Side) -> tuple[tuple[str, str], ...]:
+    """Where the texts of one side are written, each place once: (node, input). Empty texts count."""
+    return tuple(islice(_Conditioning(graph).places(sampler, side), _MAX_PLACES))
+
+
 class _Conditioning:
     """One walk; each node is looked at once for each side."""
 
@@ -41,21 +47,34 @@ class _Conditioning:
         self._graph = graph
         self._two_sided: dict[str, bool] = {}
         self._held: dict[str, str] = {}
+        self._looked_into: set[str] = set()
 
     def texts(self, sampler: str, side: Side) -> list[str]:
+        found: dict[str, None] = {}
+        for node in self._nodes(sampler, side):
+            found |= dict.fromkeys(self._own_texts(node))
+            if sum(map(len, found)) >= _MAX_LENGTH:
+                break
+        return list(found)
+
+    def places(self, sampler: str, side: Side) -> Iterator[tuple[str, str]]:
+        for node in self._nodes(sampler, side):
+            for key in _TEXTS if self._encodes(node) else ():
+                yield from self._places(node, key, _MAX_HOPS)
+
+    def _nodes(self, sampler: str, side: Side) -> Iterator[str]:
+        """The nodes that make what comes in on one side, near ones first."""
         keys = ("positive", "conditioning", "cond1", "cond2") if side == "positive" else ("negative",)
         sources = [link for key in keys if (link := self._graph.link(sampler, key)) is not None]
         waiting = deque((link.node, self._side_of(link, side)) for link in sources)
-        found: dict[str, None] = {}
         seen: set[tuple[str, Side]] = set()
-        while waiting and sum(map(len, found)) < _MAX_LENGTH:
+        while waiting:
             place = waiting.popleft()
             if place in seen or self._graph.kind(place[0]) in _SILENT:
                 continue
             seen.add(place)
-            found |= dict.fromkeys(self._own_texts(place[0]))
+            yield place[0]
             waiting.extend(self._behind(*place))
-        return list(found)
 
     def _behind(self, node: str, side: Side) -> Iterator[tuple[str, Side]]:
         other = "negative" if side == "positive" else "positive"
@@ -74,11 +93,12 @@ class _Conditioning:
             return side
         return "positive" if link.slot == 0 else "negative"
 
-    def _own_texts(self, node: str) -> Iterator[str]:
+    def _encodes(self, node: str) -> bool:
         graph = self._graph
-        if graph.link(node, "clip") is None and "textencode" not in graph.kind(node).casefold():
-            return
-        for key in _TEXTS:
+        return graph.link(node, "clip") is not None or "textencode" in graph.kind(node).casefold()
+
+    def _own_texts(self, node: str) -> Iterator[str]:
+        for key in _TEXTS if self._encodes(node) else ():
             text = self._text(node, key, _MAX_HOPS).strip()
             if text:
                 yield text
@@ -101,3 +121,14 @@ class _Conditioning:
         return (between if isinstance(between, str) else " ").join(part for part in parts if part)[
             :_MAX_LENGTH
         ]
+
+    def _places(self, node: str, key: str, hops: int) -> Iterator[tuple[str, str]]:
+        """Where a text input is written: in the node itself, or in those that hold its parts."""
+        graph, link = self._graph, self._graph.link(node, key)
+        if link is None:
+            if isinstance(graph.inputs(node).get(key), str):
+                yield node, key
+        elif hops and link.node not in self._looked_into and _HOLDS_TEXT.search(graph.kind(link.node)):
+            self._looked_into.add(link.node)
+            for held in _HELD:
+                yield from self._places(link.node, held, hops - 1)

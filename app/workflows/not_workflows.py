@@ -19,6 +19,11 @@ def no_file(path: Path) -> NotAWorkflow:
     return NotAWorkflow(f"{path.name} is {found}", ACCEPTED, f"{path} is {found}.")
 
 
+def address(path: Path) -> NotAWorkflow:
+    text = "Save what it leads to, and use that file."
+    return NotAWorkflow(f"{path.name} is on the web", text, f"{path} is a web address, no file.", hint=text)
+
+
 def unreadable(path: Path, error: OSError) -> NotAWorkflow:
     text = f"{path} cannot be read: {error.strerror}."
     return NotAWorkflow(f"{path.name} cannot be read", f"{error.strerror}.", text)
@@ -91,17 +96,6 @@ def too_deep(name: str) -> NotAWorkflow:
 def bad_node(name: str, why: str) -> NotAWorkflow:
     text = f"{why[0].upper()}{why[1:]}"
     return NotAWorkflow(f"{name} is not a workflow", text, f"{name} is no workflow: {why}")
-
-
-def browsers_form(name: str) -> NotAWorkflow:
-    """Where nothing is given to convert it with."""
-    hint = "In ComfyUI, choose 'Export (API)' and use that file."
-    return NotAWorkflow(
-        f"{name} is in the browser's format",
-        f"That cannot be run yet. {hint}",
-        f"{name} is in the browser's format, which cannot be run yet.",
-        hint=hint,
-    )
 
 
 def nothing_runs(name: str) -> NotAWorkflow:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +21,8 @@ _MAX_FILE = 64 * 1024 * 1024
 #: More than any workflow has. Whatever walks through one (copying, writing) has a limit not far above.
 _MAX_DEPTH = 100
 _HEAD = 64
+#: What is left of a web address that was taken for a path.
+_ADDRESS = re.compile(r"(?:.*[\\/])?(?:https?|ftp):[\\/]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +100,6 @@ class Found:
             raise error.named(self.file_name) from error
 
 
-def read_workflow(path: Path, catalogue: NodeCatalogue | None = None) -> Workflow:
-    """Read a workflow that can run. Blocks.
-
-    A file that has the browser's form only is converted with ``catalogue``, and refused without one.
-
-    Raises:
-        NotAWorkflow: saying what was found and what is accepted.
-    """
-    found = look_into(path)
-    if catalogue is not None:
-        return found.converted(catalogue)
-    if found.prompt is None:
-        raise not_workflows.browsers_form(path.name)
-    return Workflow(found.name, found.prompt, found.ui)
-
-
 def look_into(path: Path) -> Found:
     """Read what a file holds: JSON in either form, or a picture, video, sound or tensor file with either.
 
@@ -123,7 +111,7 @@ def look_into(path: Path) -> Found:
     name = path.name
     try:
         if not path.is_file():
-            raise not_workflows.no_file(path)
+            raise not_workflows.address(path) if _ADDRESS.match(str(path)) else not_workflows.no_file(path)
         with path.open("rb") as file:
             head, size = file.read(_HEAD), file.seek(0, 2)
         kind = kind_of(head, size)
@@ -171,9 +159,9 @@ def _from_texts(path: Path, kind: Kind, embedded: Embedded) -> Found:
             _check_depth(raw, name)
             return Found(path.stem, _checked(raw, name), ui, kind.name, name)
         except NotAWorkflow:
-            if not _is_ui(ui):
+            if ui is None:
                 raise
-    if ui is not None and _is_ui(ui):
+    if ui is not None:
         return Found(path.stem, None, ui, kind.name, name)
     if embedded.is_damaged:
         raise not_workflows.damaged(name, kind.noun)
@@ -188,7 +176,7 @@ def _ui_of(text: str) -> dict[str, Any] | None:
         _check_depth(raw, "")
     except NotAWorkflow:
         return None
-    return raw if isinstance(raw, dict) else None
+    return raw if _is_ui(raw) else None
 
 
 def _is_ui(raw: Any) -> bool:
@@ -196,9 +184,9 @@ def _is_ui(raw: Any) -> bool:
 
 
 def _json(text: str, name: str) -> Any:
-    """JSON; the NaN that old versions wrote is null, since nothing else would take it."""
+    """JSON; the NaN that old versions wrote is null, since nothing else would take it; so is 1e999."""
     try:
-        return json.loads(text, parse_constant=lambda _: None)
+        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     except RecursionError as error:
         raise not_workflows.too_deep(name) from error
     except ValueError as error:
@@ -206,6 +194,11 @@ def _json(text: str, name: str) -> Any:
         if isinstance(error, json.JSONDecodeError):
             why = f"line {error.lineno}, column {error.colno}: {error.msg}"
         raise not_workflows.no_json(name, why) from error
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def _check_depth(raw: Any, name: str) -> None:
@@ -225,8 +218,6 @@ def _check_depth(raw: Any, name: str) -> None:
 def _checked(raw: Any, name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(raw, dict) or not raw:
         raise not_workflows.other_json(name)
-    if _is_ui(raw):
-        raise not_workflows.browsers_form(name)
     for node_id, node in raw.items():
         if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
             raise not_workflows.bad_node(name, f"{node_id!r} is no node with a 'class_type'.")

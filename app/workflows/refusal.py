@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import BadInput
 
-ACCEPTED = "Give a workflow exported with 'Export (API)' (.json), or a .png or .webp that ComfyUI saved."
+ACCEPTED = "Accepted are workflows (.json) and the pictures, videos and sounds that ComfyUI saved."
 
 
 class NotAWorkflow(BadInput):

@@ -11,7 +11,7 @@ from app.jobs.states import State
 from app.panel import Panel
 from app.ui.theme import Theme
 from app.ui.widgets.floating import Question
-from app.workflows import read_workflow
+from app.workflows import look_into
 from app.workflows.fingerprint import fingerprint
 from tests.gui.harness import on_loop, settled, until
 from tests.gui.scenes import ENDPOINT, NOW, Made, made, opened, scene
@@ -71,7 +71,7 @@ async def test_the_first_job_on_an_endpoint_is_asked_about_with_name_and_price(
 
 @on_loop
 async def test_before_many_workflows_what_they_may_cost_is_said(theme: Theme, tmp_path: Path) -> None:
-    mark = fingerprint(read_workflow(FLOW).prompt)
+    mark = fingerprint(look_into(FLOW).prompt or {})
     ran = [made(n, "hello", State.DONE, waited=2, ran=10, ago=60 * n, workflow=mark) for n in range(1, 4)]
     async with opened(theme, tmp_path, ran) as panel:
         panel.state.put("asked_targets", [ENDPOINT])

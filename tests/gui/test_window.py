@@ -147,7 +147,7 @@ async def test_a_failed_job_explains_itself_and_runs_again(theme: Theme, home: P
         clipboard = QApplication.clipboard()
         await until(lambda: "ImageToMask" in clipboard.text())
         assert inspector._foot_left.text() == "Copied"
-        QTest.mouseClick(inspector._error.retry, Qt.MouseButton.LeftButton)
+        QTest.mouseClick(inspector._error.remedies[0], Qt.MouseButton.LeftButton)
         await until(lambda: len([job for job in jobs_of(panel) if job.state is State.FAILED]) == 2, 60)
         assert jobs_of(panel)[1].retry_of == jobs_of(panel)[0].id
 
@@ -277,5 +277,7 @@ def test_every_example_has_its_workflow_and_picture(name: str) -> None:
     from app.ui.queue.examples import EXAMPLES as SHOWN
 
     [example] = [each for each in SHOWN if each.name == name]
-    assert json.loads(example.workflow.read_text("utf-8"))
+    workflow, *inputs = example.files
+    assert json.loads(workflow.read_text("utf-8"))
+    assert all(path.is_file() for path in inputs)
     assert example.picture.is_file()

@@ -5,23 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog
 
 from ...desk import Desk
 from ...errors import BadInput, NeedsSetup
 from ...jobs.cards import log_lines
-from ...jobs.costs import money
-from ...jobs.model import Job, JobSpec
-from ...jobs.money import Money
+from ...jobs.model import Job
 from ...jobs.report import diagnostics
 from ...jobs.states import State
 from ...jobs.targets import is_remote
-from ...settings import Settings
-from ...workflows.collect import Collected, Dropped, Refused, collect
-from ...workflows.fingerprint import fingerprint
 from ...workflows.parameters import parameters
 from ..desktop import copy_text, open_path
 from ..loop import shown
@@ -30,27 +24,8 @@ from ..state import WindowState
 from ..tasks import TaskScope
 from ..theme import Theme
 from ..widgets.floating import Question
+from .launch import Launch, Surroundings
 from .model import JobModel
-
-_ASK_ABOVE = 20
-_REFUSED_SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the actions need of the window: whose child a question is, and where the user is looking.
-
-    Attributes:
-        name: a target as people call it. price: what a worker of a target costs; empty when not known.
-    """
-
-    window: Callable[[], QWidget]
-    select: Callable[[str], None]
-    settings: Callable[[], Settings]
-    target: Callable[[], str]
-    name: Callable[[str], str]
-    price: Callable[[str], str]
-    other_target: Callable[[str], str | None]
 
 
 class Actions:
@@ -68,14 +43,15 @@ class Actions:
     ) -> None:
         self._theme, self._desk, self._model, self._notices = theme, desk, model, notices
         self._state, self._scope, self._around = state, scope, around
+        self.launch = Launch(desk, notices, state, around, self._ask)
 
     def run_files(self, paths: Sequence[Path]) -> None:
         """Queue the workflows in files and folders on the target in force."""
-        self._scope.start(self._run_files(list(paths)), "run-files")
+        self._scope.start(self.launch.files(list(paths)), "run-files")
 
     def choose_files(self) -> None:
         """Ask for files, then queue them."""
-        self._scope.start(self._choose_files(), "choose-files")
+        self._scope.start(self.launch.choose(), "choose-files")
 
     def cancel(self, ids: Sequence[str]) -> None:
         self._scope.start(self._cancel(self._known(ids)), "cancel")
@@ -83,6 +59,11 @@ class Actions:
     def retry(self, ids: Sequence[str]) -> None:
         """Run ended jobs again; send those again that wait for the user's word."""
         self._scope.start(self._retry(self._known(ids)), "retry")
+
+    def check_again(self, job_id: str) -> None:
+        """Look again whether what a job waits for is there."""
+        for job in self._known([job_id]):
+            self._scope.start(self._check_again(job), "check-again")
 
     def run_on_other(self, ids: Sequence[str]) -> None:
         """Run jobs again on the other target."""
@@ -145,77 +126,6 @@ class Actions:
     def _known(self, ids: Sequence[str]) -> list[Job]:
         return [self._model.jobs[job_id].job for job_id in ids if job_id in self._model.jobs]
 
-    # Running files.
-
-    async def _choose_files(self) -> None:
-        dialog = QFileDialog(self._around.window(), "Open workflow", self._state.text("open_folder"))
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.setNameFilters(["Workflows (*.json *.png *.webp)", "All files (*)"])
-        accepted = await shown(dialog)
-        paths = [Path(name) for name in dialog.selectedFiles()]
-        dialog.deleteLater()
-        if accepted and paths:
-            self._state.put("open_folder", str(paths[0].parent))
-            await self._run_files(paths)
-
-    async def _run_files(self, paths: list[Path]) -> None:
-        settings, target = self._around.settings(), self._around.target()
-        dirs = [settings.comfyui_dir / "input"] if settings.comfyui_dir is not None else []
-        found = await asyncio.to_thread(collect, paths, input_dirs=dirs)
-        self._tell_refused(found)
-        specs = [_spec(dropped, target, settings) for dropped in found.workflows]
-        if not specs or not await self._may_run(target, specs):
-            return
-        last = ""
-        for spec in specs:
-            last = (await self._desk.submit(spec)).id
-        if last:
-            self._around.select(last)
-
-    async def _may_run(self, target: str, specs: Sequence[JobSpec] = ()) -> bool:
-        """Asked before the first job on an endpoint, and before many; with what that may cost."""
-        if not target:
-            raise NeedsSetup("No place to run is chosen.", hint="Choose one at the top left.")
-        asked = self._state.texts("asked_targets")
-        if is_remote(target) and target not in asked:
-            title = f"Run on {self._around.name(target)}?"
-            text = (
-                f"Jobs there cost money while they run{_each(self._around.price(target))}. "
-                "From now on, workflows dropped here go there at once."
-            )
-            if not await self._ask(title, text, "Not now", "Run", destroys=False):
-                return False
-            self._state.put("asked_targets", [*asked, target])
-        count = len(specs)
-        if count <= _ASK_ABOVE:
-            return True
-        title = f"Queue {count} workflows on {self._around.name(target)}?"
-        text = f"They run one after the other.{await self._estimate(target, specs)}"
-        return await self._ask(title, text, "Not now", f"Queue {count}", destroys=False)
-
-    async def _estimate(self, target: str, specs: Sequence[JobSpec]) -> str:
-        """What they may cost, as a sentence with a blank before it."""
-        if not is_remote(target):
-            return ""
-        # In a thread: hundreds of workflows take a while.
-        marks = await asyncio.to_thread(lambda: [fingerprint(spec.prompt) for spec in specs])
-        usd = await Money(self._desk.store).estimate([(mark, target) for mark in marks])
-        if usd is not None:
-            return f" About {money(usd)} together, by earlier runs of the same."
-        price = self._around.price(target)
-        return f" A worker costs {price}; what these take is not known yet." if price else ""
-
-    def _tell_refused(self, found: Collected) -> None:
-        refused: Sequence[Refused] = found.refused
-        for each in refused[:_REFUSED_SHOWN]:
-            self._notices.tell(
-                Notice(each.title, each.text, "error", details=f"{each.path}\n{each.title}\n{each.text}")
-            )
-        if len(refused) > _REFUSED_SHOWN:
-            more = len(refused) - _REFUSED_SHOWN
-            names = "\n".join(f"{each.path}: {each.title}" for each in refused)
-            self._notices.tell(Notice(f"{more} more files are not workflows", "", "error", details=names))
-
     # Jobs.
 
     async def _cancel(self, jobs: list[Job]) -> None:
@@ -258,11 +168,21 @@ class Actions:
                 raise NeedsSetup(
                     "There is no other place to run.", hint="Set up ComfyUI or RunPod in Settings."
                 )
-            if not await self._may_run(target):
+            again = await self.launch.again(job, target)
+            if again is None:
                 return
-            last = (await self._desk.run_again(job.id, target)).id
+            last = again.id
         if last:
             self._around.select(last)
+
+    async def _check_again(self, job: Job) -> None:
+        """Whether what a job waits for is there by now; then it goes on."""
+        report = await self.launch.looked_again(job)
+        if report.is_ready:
+            await self._desk.retry(job.id)
+            self._notices.tell(Notice(f"{job.name} goes on", "All that it needs is there now.", "done"))
+        else:
+            self._notices.tell(Notice(f"{job.name} still waits", f"{report.headline}.", "error"))
 
     async def _remove(self, jobs: list[Job]) -> None:
         ended = [job.id for job in jobs if job.is_final]
@@ -324,18 +244,3 @@ class Actions:
         return await Question(
             self._theme, self._around.window(), title, text, safe, act, destroys=destroys
         ).ask()
-
-
-def _spec(dropped: Dropped, target: str, settings: Settings) -> JobSpec:
-    return JobSpec(
-        name=dropped.workflow.name,
-        target=target,
-        prompt=dropped.workflow.prompt,
-        output_dir=str(settings.output_dir),
-        files={name: str(path) for name, path in dropped.files.items()},
-        ui_workflow=dropped.workflow.ui,
-    )
-
-
-def _each(price: str) -> str:
-    return f", {price} for each worker" if price else ""

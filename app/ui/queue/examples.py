@@ -22,10 +22,12 @@ class Example:
     title: str
     makes: str
     name: str
+    inputs: tuple[str, ...] = ()
 
     @property
-    def workflow(self) -> Path:
-        return resource("workflows", f"{self.name}.json")
+    def files(self) -> list[Path]:
+        """The workflow, and the pictures that it takes."""
+        return [resource("workflows", name) for name in (f"{self.name}.json", *self.inputs)]
 
     @property
     def picture(self) -> Path:
@@ -35,8 +37,8 @@ class Example:
 EXAMPLES = (
     Example("First picture", "1 image · about 1 s", "hello"),
     Example("Six in a batch", "6 images · about 1 s", "batch"),
-    Example("Soft focus", "1 image · about 2 s", "photo"),
-    Example("Four ways to see it", "4 images · about 2 s", "variations"),
+    Example("Soft focus", "1 image · about 2 s", "photo", ("photo.png",)),
+    Example("Four ways to see it", "4 images · about 2 s", "variations", ("photo.png",)),
 )
 
 
@@ -59,7 +61,7 @@ class _Cover(QWidget):
 
 
 class ExampleCard(QFrame):
-    """Signals: ``run`` with the example's workflow file."""
+    """Signals: ``run`` with the example's files."""
 
     run = Signal(object)
 
@@ -84,11 +86,11 @@ class ExampleCard(QFrame):
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            self.run.emit(self._example.workflow)
+            self.run.emit(self._example.files)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
-            self.run.emit(self._example.workflow)
+            self.run.emit(self._example.files)
         else:
             super().keyPressEvent(event)
 

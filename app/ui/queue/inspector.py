@@ -22,7 +22,7 @@ from ..widgets.scrolling import ScrollBox
 from ..widgets.small import PillLabel, Segments
 from .delegate import is_picture
 from .model import Entry
-from .parts import ErrorBox, FileList, LogText, Parameters
+from .parts import ErrorBox, FileList, LogText, Parameters, Remedy
 from .pictures import PictureStore
 from .preview import FilmStrip, Preview
 from .timeline import Timeline
@@ -52,6 +52,7 @@ class Inspector(QWidget):
         pictures: PictureStore,
         now: Callable[[], float] = time.time,
         name: Callable[[str], str] = target_name,
+        other: Callable[[str], str] = lambda _: "",
     ) -> None:
         super().__init__()
         self.setProperty("region", "inspector")
@@ -59,6 +60,8 @@ class Inspector(QWidget):
         self.setMaximumWidth(INSPECTOR_MAX_W)
         self.setAccessibleName("Job details")
         self._theme, self._pictures, self._now, self._name = theme, pictures, now, name
+        #: What the other place to run a job is called; empty when there is none.
+        self._other = other
         self._entry: Entry | None = None
         self._moves: Sequence[Move] = ()
         self._number = 0
@@ -102,7 +105,7 @@ class Inspector(QWidget):
     def _build_parts(self) -> None:
         theme = self._theme
         self._error, self._files = ErrorBox(theme), FileList(theme)
-        self._error.retried.connect(lambda: self._emit("retry"))
+        self._error.acted.connect(self._emit)
         self._preview, self._film = Preview(theme), FilmStrip(theme, self._pictures)
         self._preview.opened.connect(lambda: self.viewed.emit(self._number))
         self._film.chosen.connect(self._choose_result)
@@ -233,7 +236,8 @@ class Inspector(QWidget):
         self._note.setVisible(bool(stuck and not job.is_stuck) or bool(job.warnings))
         self._note.setText("\n".join([card.text, card.hint] if card and stuck else job.warnings).strip())
         if card is not None and (bad or job.is_stuck):
-            self._error.show_error(card, "Send again" if job.is_stuck else "Retry")
+            other = self._other(job.id) if job.lacks else ""
+            self._error.show_error(card, _remedies(job, other), is_note=job.lacks)
         if bad:
             self._show_diagnostics(job)
         self._show_tab(self._tabs.key())
@@ -335,6 +339,18 @@ def _about(job: Job, where: str, now: float) -> str:
     if job.is_final and job.ended_at is not None:
         parts.append(ago(job.ended_at, now))
     return " · ".join(parts)
+
+
+def _remedies(job: Job, other: str) -> list[Remedy]:
+    """What can be done about a job that failed, or that waits for a word."""
+    if job.lacks:
+        elsewhere = [("run_on_other", f"Run on {other}", "monitor")] if other else []
+        return [
+            ("check_again", "Check again", "refresh-cw"),
+            ("retry", "Run anyway", "play"),
+            *elsewhere,
+        ]
+    return [("retry", "Send again" if job.is_stuck else "Retry", "rotate-ccw")]
 
 
 def _foot(job: Job) -> tuple[tuple[str, str, str, str], tuple[str, str, str, str]]:

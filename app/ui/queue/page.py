@@ -80,7 +80,9 @@ class QueuePage(QWidget):
         self._inspector_w = INSPECTOR_W
         self.delegate = JobDelegate(theme, pictures, model.place)
         self.list = JobList(model, self.delegate)
-        self.inspector = Inspector(theme, pictures, name=actions.name_of)
+        self.inspector = Inspector(
+            theme, pictures, name=actions.name_of, other=lambda job_id: actions.other_place([job_id])
+        )
         self.viewer: Viewer | None = None
         self._repaint = QTimer(self)
         self._repaint.setSingleShot(True)
@@ -147,7 +149,7 @@ class QueuePage(QWidget):
         cards.setSpacing(16)
         for example in EXAMPLES:
             card = ExampleCard(theme, example)
-            card.run.connect(lambda path: self._actions.run_files([path]))
+            card.run.connect(self._actions.run_files)
             card.setMaximumHeight(_CARD_H)
             cards.addWidget(card, 1)
         self.hint = frame("hint")
@@ -448,6 +450,10 @@ class QueuePage(QWidget):
                 actions.cancel([job_id])
             case "retry" | "run_again":
                 actions.retry([job_id])
+            case "run_on_other":
+                actions.run_on_other([job_id])
+            case "check_again":
+                actions.check_again(job_id)
             case "remove":
                 actions.remove([job_id])
             case "open_outputs":

@@ -12,50 +12,69 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QPlainTextEdit, QVBoxLayout, 
 from ...jobs.cards import ErrorCard
 from ...workflows.parameters import Parameter
 from ..theme import Theme
-from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, clear, column, frame, row
+from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, clear, column, frame, row, set_property
 from ..widgets.small import PillLabel
 
 _LINES_SHOWN, _FILES_SHOWN = 4, 8
 _LABEL_W = 76
+_BOX_ICONS = {"error": "red", "note": "amber"}
 _ERROR = re.compile(r"error|exception|traceback|failed|invalid|^\* |^ +- ", re.IGNORECASE)
 _WARNING = re.compile(r"warn|rejected|ignored", re.IGNORECASE)
 
 
+#: What a card offers: the name of the action, its text and its icon.
+Remedy = tuple[str, str, str]
+
+
 class ErrorBox(QFrame):
-    """What went wrong: title, sentences, the place, what to do.
+    """What went wrong, or what is missing: title, sentences, the place, what to do.
 
     Signals:
-        retried: the user wants to run it again.
+        acted: the name of the remedy that the user wants.
     """
 
-    retried = Signal()
+    acted = Signal(str)
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self._theme = theme
         self.setProperty("kind", "error")
         self._title = Wrapped(theme, "", "section")
         self._text, self._place = Wrapped(theme), Wrapped(theme, "", "caption", "text2")
         self._hint = Wrapped(theme, "", "caption", "text2")
         for label in (self._title, self._text, self._place, self._hint):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.retry = Button(theme, "Retry", icon="rotate-ccw")
-        self.retry.clicked.connect(self.retried)
-        head = row(Icon(theme, "circle-alert", "red"), gap=10)
+        self._icons = {kind: Icon(theme, "circle-alert", role) for kind, role in _BOX_ICONS.items()}
+        self.remedies: list[Button] = []
+        head = row(*self._icons.values(), gap=10)
         head.addWidget(self._title, 1)
         inner = column(margins=(16, 16, 16, 16), gap=8)
         inner.addLayout(head)
         for label in (self._text, self._place, self._hint):
             inner.addWidget(label)
         inner.addSpacing(4)
-        inner.addLayout(row(self.retry, None))
+        self._acts = column(gap=8)
+        inner.addLayout(self._acts)
         self.setLayout(inner)
 
-    def show_error(self, card: ErrorCard, retry: str) -> None:
+    def show_error(self, card: ErrorCard, remedies: Sequence[Remedy], *, is_note: bool = False) -> None:
+        """The first remedy is the one that is meant; ``is_note``: nothing has failed yet."""
+        kind = "note" if is_note else "error"
+        set_property(self, "kind", kind)
+        for name, icon in self._icons.items():
+            icon.setVisible(name == kind)
         self._title.setText(card.title)
         for label, text in ((self._text, card.text), (self._place, card.place), (self._hint, card.hint)):
             label.setText(text)
             label.setVisible(bool(text))
-        self.retry.set_label(retry)
+        clear(self._acts)
+        self.remedies = []
+        for number, (name, text, icon_name) in enumerate(remedies):
+            look = "primary" if is_note and not number else "secondary"
+            button = Button(self._theme, text, look, icon=icon_name)
+            button.clicked.connect(lambda _=False, name=name: self.acted.emit(name))
+            self._acts.addLayout(row(button, None))
+            self.remedies.append(button)
         self.setAccessibleName(f"{card.title}. {card.text}")
 
 

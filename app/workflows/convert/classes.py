@@ -5,7 +5,9 @@ Both styles of lists are read: ``[["a", "b"], {…}]`` and ``["COMBO", {"options
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +32,24 @@ _MAX_NESTING = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a class says that its widget may hold. Converting does not look at it; changing a value does.
+
+    Attributes:
+        minimum: exact, unlike ``WidgetSlot.low``: the largest seed is no double. So with ``maximum``.
+        step: between two values of a number's arrows.
+        choices: of a list; None when they are not known.
+        is_picture: whether it names a picture in ComfyUI's input folder.
+    """
+
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    choices: tuple[str | int | float | bool, ...] | None = None
+    is_picture: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WidgetSlot:
     """One entry of ``widgets_values``. ``is_sent`` is False for those that stay in the browser.
 
@@ -51,6 +71,7 @@ class WidgetSlot:
     low: float | None = None
     high: float | None = None
     choices: Mapping[str, Inputs] = field(default_factory=dict)
+    allowed: Allowed = field(default_factory=Allowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +169,14 @@ def _slots(
     """The widget itself, and those that the browser puts behind it."""
     if kind == DYNAMIC_COMBO:
         brought = _brought(full, choices or [], depth)
-        first = next(iter(brought), None)
+        first = javascript.value(options.get("default", next(iter(brought), None)))
         yield WidgetSlot(
-            full, "COMBO", default=options.get("default", first), has_default=bool(brought), choices=brought
+            full,
+            "COMBO",
+            default=first,
+            has_default=bool(brought),
+            choices=brought,
+            allowed=Allowed(choices=_scalars(brought)),
         )
         return
     default, has_default = _default(kind, choices, options)
@@ -166,6 +192,7 @@ def _slots(
         round_to=round_to,
         low=_number(options.get("min")),
         high=_number(options.get("max")),
+        allowed=_allowed(kind, choices, options),
     )
     remote = _mapping(options.get("remote"))
     if remote.get("refresh_button"):
@@ -215,6 +242,29 @@ def _rounding(kind: str, options: Mapping[str, Any]) -> tuple[float | None, floa
     return None, _unit(step or 0.5)
 
 
+def _allowed(kind: str, choices: list[Any] | None, options: Mapping[str, Any]) -> Allowed:
+    if kind in ("INT", "FLOAT"):
+        low, high, step = (_exact(options.get(key)) for key in ("min", "max", "step"))
+        return Allowed(low, high, step)
+    if kind != "COMBO":
+        return Allowed()
+    # A widget can also list what ComfyUI made: nothing can be put there.
+    is_picture = bool(options.get("image_upload")) and options.get("image_folder", "input") == "input"
+    return Allowed(choices=_scalars(choices or ()), is_picture=is_picture)
+
+
+def _exact(raw: Any) -> float | None:
+    is_number = isinstance(raw, int | float) and not isinstance(raw, bool)
+    return raw if is_number and (isinstance(raw, int) or math.isfinite(raw)) else None
+
+
+def _scalars(listed: Iterable[Any]) -> tuple[str | int | float | bool, ...] | None:
+    """An empty list is one that is not known: it is filled when ComfyUI starts."""
+    # Every loader lists the same files.
+    found = (sys.intern(one) if type(one) is str else one for one in listed)
+    return tuple(one for one in found if isinstance(one, str | int | float)) or None
+
+
 def _unit(step: float) -> float:
     """The last decimal of a step: 0.01 for 0.05."""
     unit = 1.0
@@ -224,12 +274,14 @@ def _unit(step: float) -> float:
 
 
 def _number(raw: Any) -> float | None:
+    """A number to reckon with. One without an end, which some nodes have for a limit, is none."""
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         return None
     try:
-        return float(raw)
+        number = float(raw)
     except OverflowError:
         return None
+    return number if math.isfinite(number) else None
 
 
 def _mapping(raw: Any) -> Mapping[str, Any]:

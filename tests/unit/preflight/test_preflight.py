@@ -148,8 +148,12 @@ def test_what_is_no_list_of_nodes_is_refused(content: bytes) -> None:
 
 def sources(tmp_path: Path, carrier: Carrier) -> Sources:
     settings = Settings(data_dir=tmp_path / "data", output_dir=tmp_path)
+
+    async def stopped() -> None:
+        return None
+
     return Sources(
-        lambda: settings, local_url=lambda: None, carrier=lambda _: carrier, name=lambda key: f"<{key}>"
+        lambda: settings, local_url=stopped, carrier=lambda _: carrier, name=lambda key: f"<{key}>"
     )
 
 

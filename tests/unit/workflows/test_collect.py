@@ -58,8 +58,9 @@ def test_a_workflow_and_pictures_that_carry_one(tmp_path: Path) -> None:
     found = collect([*paths.values()])
     assert names(found) == ["a.json", "b.png", "c.webp"]
     assert found.refused == ()
-    assert found.workflows[2].workflow.ui == {"nodes": []}
-    assert {each.workflow.prompt["1"]["class_type"] for each in found.workflows} == {"LoadImage"}
+    assert found.workflows[2].found.ui == {"nodes": []}
+    prompts = [each.found.prompt or {} for each in found.workflows]
+    assert {prompt["1"]["class_type"] for prompt in prompts} == {"LoadImage"}
 
 
 @pytest.mark.parametrize(
@@ -69,10 +70,10 @@ def test_a_workflow_and_pictures_that_carry_one(tmp_path: Path) -> None:
         ("none", b"?", "none is not a workflow", "Accepted are"),
         ("sunset.png", picture(), "No workflow in sunset.png", "This picture has none."),
         ("sunset.webp", picture(None, "WEBP"), "No workflow in sunset.webp", "This picture has none."),
-        ("holiday.JPG", b"\xff\xd8", "No workflow in holiday.JPG", "(.jpg) cannot be read yet"),
+        ("holiday.JPG", picture(None, "JPEG"), "No workflow in holiday.JPG", "This picture has none."),
+        ("drawing.bmp", picture(None, "BMP"), "No workflow in drawing.bmp", "This picture has none."),
         ("bent.png", b"\x89PNG\r\n", "bent.png is damaged", "cannot be read"),
         ("bent.webp", b"RIFF\0\0\0\0WEBPVP8 ", "bent.webp is damaged", "cannot be read"),
-        ("ui.json", b'{"nodes": []}', "ui.json is in the browser's format", "Export (API)"),
         ("bad.json", b'{"1": 5,\n nothing', "bad.json is not a workflow", "line 2, column 2"),
         ("other.json", b'{"1": {"inputs": {}}}', "other.json is not a workflow", "'1' is no node"),
         ("empty.json", b"", "empty.json is empty", "nothing in it"),
@@ -121,7 +122,7 @@ def test_a_dropped_picture_that_a_workflow_names_is_its_input(tmp_path: Path) ->
     del paths["photo2.png"]
     found = collect([*paths.values()])
     assert names(found) == ["w.json"]
-    assert found.workflows[0].files == {"photo.png": paths["photo.png"], "masks/m.png": paths["m.png"]}
+    assert found.workflows[0].given == {"photo.png": paths["photo.png"], "m.png": paths["m.png"]}
     assert found.refused == ()
 
 
@@ -129,24 +130,17 @@ def test_pictures_that_name_each_other_are_all_run(tmp_path: Path) -> None:
     paths = put(tmp_path, a__png=picture(workflow(image="b.png")), b__png=picture(workflow(image="b.png")))
     found = collect([*paths.values()])
     assert names(found) == ["a.png", "b.png"]
-    assert [dict(each.files) for each in found.workflows] == [{"b.png": paths["b.png"]}, {}]
+    assert [dict(each.given) for each in found.workflows] == [{"b.png": paths["b.png"]}, {}]
 
 
-def test_where_inputs_are_looked_for_and_who_wins(tmp_path: Path) -> None:
-    given, beside, first, second = (tmp_path / name for name in ("given", "beside", "first", "second"))
-    put(given, one__png=picture())
-    put(beside, one__png=b"", two__png=b"")
-    put(first, one__png=b"", two__png=b"", three__wav=b"")
-    put(second, three__wav=b"", four__bin=b"", five=b"")
-    flow = workflow(a="one.png", b="two.png", c="three.wav", d="four.bin", e="six.png", f="../five")
-    path = put(beside, w__json=flow)["w.json"]
-    found = collect([path, given / "one.png"], input_dirs=[tmp_path / "never-made", first, second])
-    assert found.workflows[0].files == {
-        "one.png": given / "one.png",
-        "two.png": beside / "two.png",
-        "three.wav": first / "three.wav",
-        "four.bin": second / "four.bin",
-    }
+def test_the_browsers_form_names_its_inputs_too(tmp_path: Path) -> None:
+    load = {"id": 1, "type": "LoadImage", "widgets_values": ["photo.png", "image"]}
+    inner = {"nodes": [{"id": 2, "type": "LoadImageMask", "widgets_values": {"image": "m.png [input]"}}]}
+    ui = {"nodes": [load, 5, {"widgets_values": 7}], "links": [], "definitions": {"subgraphs": [inner, 3]}}
+    paths = put(tmp_path, w__json=json.dumps(ui).encode(), photo__png=picture(), m__png=picture())
+    found = collect([*paths.values()])
+    assert found.workflows[0].given == {"photo.png": paths["photo.png"], "m.png": paths["m.png"]}
+    assert found.refused == ()
 
 
 # -- folders --------------------------------------------------------------------------------------------
@@ -193,7 +187,15 @@ def test_a_folder_that_links_to_itself_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "may"),
-    [("a.json", True), ("A.PNG", True), ("a.webp", True), ("a.jpg", False), ("a", False), ("a.docx", False)],
+    [
+        ("a.json", True),
+        ("A.PNG", True),
+        ("a.webp", True),
+        ("a.jpg", True),
+        ("a.opus", True),
+        ("a", False),
+        ("a.docx", False),
+    ],
 )
 def test_a_name_tells_whether_it_may_be_one(tmp_path: Path, name: str, may: bool) -> None:
     assert may_be_workflow(tmp_path / name) is may

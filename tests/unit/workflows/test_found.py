@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import BadInput
-from app.workflows import read_workflow
 from app.workflows.convert import CannotConvert, NodeCatalogue
 from app.workflows.read import Found, MissingNodes, Workflow, look_into
 from app.workflows.refusal import NotAWorkflow
 from tests.unit.workflows import containers
+from tests.unit.workflows.reading import read_workflow
 
 CATALOGUE = NodeCatalogue(
     {
@@ -70,12 +69,6 @@ def test_the_browsers_form_is_found_and_converted(tmp_path: Path) -> None:
     assert read_workflow(path, CATALOGUE) == Workflow("my flow", PROMPT, UI)
 
 
-def test_without_a_catalogue_it_is_refused_as_before(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="browser's format") as caught:
-        read_workflow(file(tmp_path, UI))
-    assert "Export (API)" in caught.value.hint
-
-
 @pytest.mark.parametrize("make", containers.ALL.values(), ids=containers.ALL)
 def test_every_kind_of_file_brings_both_forms(tmp_path: Path, make: Any) -> None:
     both = file(tmp_path, make({"prompt": json.dumps(PROMPT), "workflow": json.dumps(UI)}), "a.b")
@@ -83,8 +76,6 @@ def test_every_kind_of_file_brings_both_forms(tmp_path: Path, make: Any) -> None
     assert not look_into(both).is_ui_only
     alone = file(tmp_path, make({"workflow": json.dumps(UI)}), "a.b")
     assert read_workflow(alone, CATALOGUE).prompt == PROMPT
-    with pytest.raises(NotAWorkflow, match="browser's format"):
-        read_workflow(alone)
     none = file(tmp_path, make({"title": "x"}), "a.b")
     with pytest.raises(NotAWorkflow, match="without an embedded workflow"):
         read_workflow(none, CATALOGUE)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from app.errors import BadInput
-from app.workflows import read_workflow, set_values
+from app.workflows import set_values
 from app.workflows.inputs import referenced
 from app.workflows.read import Workflow
+from tests.unit.workflows.reading import read_workflow
 
 PROMPT: dict[str, dict[str, Any]] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "ä.png"}, "_meta": {"title": "Load"}},
@@ -88,7 +89,7 @@ def test_a_node_without_inputs_has_none(tmp_path: Path) -> None:
         (b'{"1": {"inputs": {}}}', "'1' is no node"),
         (b'{"1": {"class_type": 5}}', "'1' is no node"),
         (b'{"1": {"class_type": "X", "inputs": []}}', "inputs of node '1'"),
-        (json.dumps({"nodes": [{"id": 1}], "links": []}).encode(), "browser's format"),
+        (json.dumps({"nodes": [{"id": 1, "type": "X"}], "links": []}).encode(), "needs|does not have X"),
         (png({}), "without an embedded workflow"),
         (png({"workflow": "{}"}), "without an embedded workflow"),
         (png({"prompt": "no json"}), "not JSON"),
@@ -101,7 +102,7 @@ def test_what_is_refused_says_what_it_is_and_what_to_do(tmp_path: Path, content:
     with pytest.raises(BadInput, match=why) as caught:
         read(tmp_path, content)
     assert "my flow.json" in str(caught.value)
-    assert "Export (API)" in caught.value.hint
+    assert caught.value.hint.endswith(".")
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -109,6 +110,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         read_workflow(tmp_path)
     with pytest.raises(BadInput, match="not there"):
         read_workflow(tmp_path / "none.json")
+    with pytest.raises(BadInput, match="a web address"):
+        read_workflow(Path("https://example.com/flow.json"))
     with pytest.raises(BadInput, match=r"cannot be read|not there"):
         read_workflow(tmp_path / ("n" * 300))
     big = tmp_path / "big.json"

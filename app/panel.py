@@ -21,6 +21,8 @@ from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line
 from .settings import OF_COMFYUI, Secret, Settings, from_environment, save_settings
+from .tuner import Ties as TunerTies
+from .tuner import Tuner
 from .ui.collector import GuiCollector
 from .ui.desktop import announce, open_url
 from .ui.frame.places import chosen_place, other_place, places_of
@@ -44,6 +46,7 @@ from .ui.welcome.page import WelcomePage
 from .ui.widgets.floating import Question
 from .ui.widgets.motion import Motion
 from .vault import NAMES, with_keys
+from .workflows.collect import PICTURES
 
 if TYPE_CHECKING:
     from .comfyui.house import House
@@ -103,6 +106,8 @@ class Panel:
             price=lambda target: self.chips.price(target),
             other_target=lambda target: other_place(self.settings, target),
             intake=self._intake,
+            offer_picture=self._offer_picture,
+            tune=lambda spec: self.tuner.open(spec),
         )
         self.actions = Actions(theme, self.desk, self.model, self.notices, self.state, self.scope, around)
         self.window = self._make_window(theme)
@@ -113,6 +118,10 @@ class Panel:
             places_changed=self._show_places,
         )
         self.chips = Chips(theme, self.window, self.desk, self.notices, self.scope, looked_at, settings)
+        self.tuner = Tuner(
+            theme, self.window, self.actions.launch, self.state, self.scope,
+            TunerTies(lambda: self.settings, lambda: chosen_place(self.settings), self.chips.name),
+        )  # fmt: skip
         self.tray = Tray(
             self.window,
             app_icon(),
@@ -239,7 +248,8 @@ class Panel:
         self._start_change({"target": key, **({"runpod_endpoint_id": key} if is_remote(key) else {})})
 
     def _files_dropped(self, paths: list[Path]) -> None:
-        self.window.show_page("queue")
+        if not self.tuner.page.isVisible() or not all(path.suffix.lower() in PICTURES for path in paths):
+            self.window.show_page("queue")
         self.actions.run_files(paths)
 
     def _window_wanted(self, paths: list[Path]) -> None:
@@ -247,6 +257,13 @@ class Panel:
         self.window.bring_to_front()
         if paths:
             self._files_dropped(paths)
+
+    async def _offer_picture(self, path: Path) -> bool:
+        """A picture without a workflow becomes the input of the one that is being changed, or is selected."""
+        if self.tuner.page.isVisible():
+            return self.tuner.use_picture(path)
+        job_id = self.window.queue.inspector.job_id if self.window.queue.inspector.isVisible() else ""
+        return bool(job_id) and await self.tuner.open(await self.desk.store.spec(job_id), picture=path)
 
     # Jobs.
 

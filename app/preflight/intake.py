@@ -11,6 +11,7 @@ from typing import Any
 from ..jobs.model import JobSpec
 from ..settings import Settings
 from ..workflows.collect import Dropped
+from ..workflows.convert import NodeCatalogue
 from ..workflows.edit import set_values
 from ..workflows.inputs import ComfyFolders, gathered, inputs_from
 from ..workflows.read import Found, MissingNodes, Workflow
@@ -100,6 +101,12 @@ class Intake:
         place, here = await self._sources.place(target), await self._sources.here()
         files = {name: Path(path) for name, path in spec.files.items()}
         return await asyncio.to_thread(judged, spec.prompt, place, here, files=files, ui=spec.ui_workflow)
+
+    async def catalogue(self, target: str) -> NodeCatalogue | None:
+        """What the nodes of a target may hold; where it is not known, what those of this computer may."""
+        own, here = await self._sources.place(target), await self._sources.here()
+        known = own.catalogue or here.catalogue
+        return None if known is None else known.nodes
 
     async def lacking(self, dropped: Dropped, target: str, error: MissingNodes) -> Report:
         """What to say of a workflow that could not be converted for its nodes."""

@@ -184,7 +184,10 @@ def _inputs(
             if not known.upload and (class_type, name) not in _READS_INPUT:
                 continue
             file, kind = annotated(value)
-            if kind != "input" or file in files or value in files or value in (known.options or ()):
+            if file in files or value in files or value in (known.options or ()):
+                continue
+            if kind != "input" and place.target == LOCAL:
+                # In its other folders ComfyUI looks itself, for nothing.
                 continue
             text = f"The input file {file[:200]} is missing: not given, and not in ComfyUI's folders here."
             yield Lack("input", text, file, node_id, name)

@@ -90,8 +90,10 @@ class Sources:
     async def converting(self, target: str) -> list[Catalogue]:
         """Catalogues for converting, the best one first; the last one is that of ComfyUI's own nodes."""
         own, here = await self.place(target), await self.here()
-        found = [each for each in (own.catalogue, here.catalogue) if each is not None]
-        return [*dict.fromkeys(found), await asyncio.to_thread(shipped)]
+        found = [own.catalogue] if own.catalogue is not None else []
+        if here.catalogue is not None and here.catalogue is not own.catalogue:
+            found.append(here.catalogue)
+        return [*found, await asyncio.to_thread(shipped)]
 
     def forget(self) -> None:
         """Ask anew: settings have changed, or models were brought to a volume."""

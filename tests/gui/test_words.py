@@ -54,7 +54,7 @@ async def test_an_empty_page_invites(theme: Theme, tmp_path: Path) -> None:
             "Queue",
             "No jobs yet",
             "Drop a workflow here",
-            "A ComfyUI workflow (.json) or an image made with ComfyUI (.png, .webp)",
+            "A ComfyUI workflow (.json), or a picture, video or sound made with ComfyUI",
             "Open workflow…",
             "or press",
             "Ctrl+O",
@@ -67,7 +67,7 @@ async def test_an_empty_page_invites(theme: Theme, tmp_path: Path) -> None:
 async def test_the_drop_zone_says_what_a_release_would_do(theme: Theme, tmp_path: Path) -> None:
     async with scene("queue_running", theme, tmp_path) as panel:
         zone = panel.window.queue.zone
-        assert texts(zone) == ["Drop a workflow", ".json, .png or .webp", "or press", "Ctrl+O"]
+        assert texts(zone) == ["Drop a workflow", ".json, or what ComfyUI saved", "or press", "Ctrl+O"]
         zone.show_drag("Release to run 2 workflows on comfy-flux-prod", good=True)
         assert texts(zone) == ["Release to run 2 workflows on comfy-flux-prod"]
         zone.show_drag("", good=False)

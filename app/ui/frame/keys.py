@@ -26,6 +26,7 @@ KEYS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("In the list of jobs", ("Return", "Space"), "Details, full size"),
     ("In the list of jobs", ("Delete",), "Cancel or remove"),
     ("In the list of jobs", ("R", "Shift+R"), "Run again, on the other target"),
+    ("In the list of jobs", ("E",), "Change values and run anew"),
     ("In the list of jobs", ("Ctrl+C", "Ctrl+Shift+C"), "Copy diagnostics, parameters"),
     ("In the list of jobs", ("Ctrl+A",), "Select all"),
 )

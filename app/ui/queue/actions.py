@@ -65,6 +65,10 @@ class Actions:
         for job in self._known([job_id]):
             self._scope.start(self._check_again(job), "check-again")
 
+    def tune(self, job_id: str) -> None:
+        """Change a job's values, and run it anew."""
+        self._scope.start(self._tune(job_id), "tune")
+
     def run_on_other(self, ids: Sequence[str]) -> None:
         """Run jobs again on the other target."""
         self._scope.start(self._run_on_other(self._known(ids)), "run-on-other")
@@ -174,6 +178,9 @@ class Actions:
             last = again.id
         if last:
             self._around.select(last)
+
+    async def _tune(self, job_id: str) -> None:
+        await self._around.tune(await self._desk.store.spec(job_id))
 
     async def _check_again(self, job: Job) -> None:
         """Whether what a job waits for is there by now; then it goes on."""

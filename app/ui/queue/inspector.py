@@ -112,6 +112,7 @@ class Inspector(QWidget):
         self._timeline_head = Text(theme, "Timeline", "caption_strong", "text2")
         self._total = Text(theme, "", "caption", "text2")
         self._timeline, self._parameters = Timeline(theme), Parameters(theme)
+        self._parameters.change_wanted.connect(lambda: self._emit("tune"))
         self._tabs = Segments(theme, _TABS, "Diagnostics", compact=True)
         self._tabs.choose("log")
         self._tabs.chosen.connect(self._show_tab)

@@ -28,6 +28,7 @@ from ..state import WindowState
 if TYPE_CHECKING:
     from ...preflight.intake import Intake, Taken
     from ...preflight.report import Report
+    from ...workflows.convert import NodeCatalogue
 
 _ASK_ABOVE = 20
 _REFUSED_SHOWN = 3
@@ -45,6 +46,7 @@ class Surroundings:
         name: a target as people call it. price: what a worker of a target costs; empty when not known.
         intake: takes workflows in; only when ``app.services`` has been imported, which takes a while.
         offer_picture: a picture without a workflow was dropped; True when it is made use of.
+        tune: opens the page where a job's values are changed.
     """
 
     window: Callable[[], QWidget]
@@ -55,7 +57,8 @@ class Surroundings:
     price: Callable[[str], str]
     other_target: Callable[[str], str | None]
     intake: Callable[[], Intake]
-    offer_picture: Callable[[Path], bool] = lambda _: False
+    offer_picture: Callable[[Path], Awaitable[bool]]
+    tune: Callable[[JobSpec], Awaitable[object]]
 
 
 class Ask(Protocol):
@@ -91,7 +94,9 @@ class Launch:
         settings, target = self._around.settings(), self._around.target()
         found = await asyncio.to_thread(collect, paths)
         refused = [
-            each for each in found.refused if not (each.is_picture and self._around.offer_picture(each.path))
+            each
+            for each in found.refused
+            if not (each.is_picture and await self._around.offer_picture(each.path))
         ]
         self._tell_refused(refused)
         if not found.workflows:
@@ -131,6 +136,21 @@ class Launch:
         spec = await self._desk.store.spec(job.id)
         await self._ready()
         return await self._around.intake().judge(spec, job.target, anew=True)
+
+    async def catalogue(self, target: str) -> NodeCatalogue | None:
+        """What the nodes of a target may hold, as far as it is known."""
+        await self._ready()
+        return await self._around.intake().catalogue(target)
+
+    async def judged(self, specs: Sequence[JobSpec]) -> list[JobSpec]:
+        """The same jobs, each on hold from its beginning when it lacks something."""
+        await self._ready()
+        intake = self._around.intake()
+        found = []
+        for spec in specs:
+            report = await intake.judge(spec, spec.target)
+            found.append(replace(spec, lacks=None if report.is_ready else dict(report.as_problem())))
+        return found
 
     async def estimate(self, target: str, specs: Sequence[JobSpec]) -> str:
         """What jobs may cost, as a sentence; empty for what costs nothing or is not known at all."""

@@ -30,6 +30,7 @@ def job_menu(parent: QWidget, actions: Actions, model: JobModel, ids: Sequence[s
             ("Open outputs", lambda: actions.open_outputs(one), bool(one and jobs and jobs[0].outputs)),
             ("Cancel\tDel", lambda: actions.cancel(ids), active),
             ("Run again\tR", lambda: actions.retry(ids), ended),
+            ("Change and run…\tE", lambda: actions.tune(one), bool(one)),
             (
                 f"Run again on {other or 'another place'}\tShift+R",
                 lambda: actions.run_on_other(ids),

@@ -215,6 +215,7 @@ class QueuePage(QWidget):
             ("Delete", lambda: self._actions.cancel_or_remove(ids())),
             ("R", lambda: self._actions.retry(ids())),
             ("Shift+R", lambda: self._actions.run_on_other(ids())),
+            ("E", self._tune),
             ("Ctrl+C", lambda: self._copy(ids())),
             ("Ctrl+Shift+C", self._copy_parameters),
             ("/", self.head.open_search),
@@ -452,6 +453,8 @@ class QueuePage(QWidget):
                 actions.retry([job_id])
             case "run_on_other":
                 actions.run_on_other([job_id])
+            case "tune":
+                actions.tune(job_id)
             case "check_again":
                 actions.check_again(job_id)
             case "remove":
@@ -464,6 +467,10 @@ class QueuePage(QWidget):
                 actions.copy_log(job_id)
             case "save_workflow":
                 actions.save_workflow(job_id)
+
+    def _tune(self) -> None:
+        for job_id in self.list.selected_ids()[:1]:
+            self._actions.tune(job_id)
 
     def _act_on_selected(self, action: str) -> None:
         ids, actions = self.list.selected_ids(), self._actions

@@ -117,7 +117,13 @@ class FileList(QWidget):
 
 
 class Parameters(QWidget):
-    """Label and value, every value selectable, with a button that copies all."""
+    """Label and value, every value selectable, with buttons that copy and change them.
+
+    Signals:
+        change_wanted: the user wants to run it with other ones.
+    """
+
+    change_wanted = Signal()
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -127,7 +133,11 @@ class Parameters(QWidget):
         self._copy = Button(theme, "Copy all", "ghost", icon="copy", size="small")
         self._copy.clicked.connect(self.copy)
         layout = column(gap=8)
-        layout.addLayout(row(Text(theme, "Parameters", "caption_strong", "text2"), None, self._copy))
+        change = Button(theme, "Change…", "ghost", icon="sliders-horizontal", size="small")
+        change.setToolTip("Run it with other values, once or several times (E)")
+        change.clicked.connect(self.change_wanted)
+        head = Text(theme, "Parameters", "caption_strong", "text2")
+        layout.addLayout(row(head, None, change, self._copy, gap=4))
         layout.addWidget(self._grid_box)
         self._layout = layout
         self.setLayout(layout)

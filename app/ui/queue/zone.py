@@ -10,8 +10,8 @@ from ..theme import Theme
 from ..widgets.basics import Button, Icon, KeyCap, Text, column, row
 
 _COMPACT_H, _LARGE_H = 48, 328
-_COMPACT_TEXT = ".json, .png or .webp"
-_LARGE_TEXT = "A ComfyUI workflow (.json) or an image made with ComfyUI (.png, .webp)"
+_COMPACT_TEXT = ".json, or what ComfyUI saved"
+_LARGE_TEXT = "A ComfyUI workflow (.json), or a picture, video or sound made with ComfyUI"
 
 
 class DropZone(QWidget):

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,9 @@ def test_an_input_that_does_not_travel_is_missing() -> None:
     marked = {**FLOW, "5": {"class_type": "LoadImage", "inputs": {"image": "photo.png [input]"}}}
     assert judged(marked, place, Here(), files=FILES).is_ready
     made = {**FLOW, "5": {"class_type": "LoadImage", "inputs": {"image": "photo.png [output]"}}}
-    assert judged(made, place, Here(), files={}).is_ready
+    assert not judged(made, place, Here(), files={}).is_ready
+    # What lies in its own folders ComfyUI knows best, and asking it costs nothing here.
+    assert judged(made, replace(place, target="local"), Here(), files={}).is_ready
 
 
 def test_values_are_judged_by_the_places_own_nodes_only() -> None:

@@ -91,6 +91,17 @@ def test_inputs_of_one_name_take_no_longer_than_others() -> None:
     assert time.process_time() - start < 5
 
 
+def test_many_links_to_one_widget_look_for_it_once() -> None:
+    catalogue = NodeCatalogue({"Big": {"input": {"required": {f"w{n}": ["INT"] for n in range(100)}}}})
+    inputs = [{"name": "w99", "link": 1, "widget": {"name": "w99"}}] * 1_500
+    nodes: list[Raw] = [{"id": 0, "type": "PrimitiveNode", "widgets_values": [7]}]
+    nodes += [{"id": n, "type": "Big", "inputs": inputs} for n in range(1, 51)]
+    start = time.process_time()
+    made = convert({"nodes": nodes, "links": [[1, 0, 0, 1, 0, "INT"]]}, catalogue)
+    assert made.prompt["50"]["inputs"]["w99"] == 7
+    assert time.process_time() - start < 5
+
+
 @pytest.mark.parametrize("where", ["group", "subgraph"])
 def test_a_group_inside_is_a_node_that_is_missing(tmp_path: Path, where: str) -> None:
     ui = groups(1, {"nodes": [{"type": "workflow>g" if where == "group" else "Make"}]})

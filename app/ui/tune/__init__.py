@@ -1,0 +1,1 @@
+"""Changing a workflow's values, and making many jobs of it."""

@@ -30,11 +30,14 @@ from .ui.frame.popovers import comfy_popover
 from .ui.frame.window import Window, app_icon
 from .ui.notices import Notice, Notices
 from .ui.queue.actions import Actions
+from .ui.queue.delegate import is_picture
 from .ui.queue.feed import Feed
 from .ui.queue.launch import Surroundings
 from .ui.queue.model import JobModel
 from .ui.queue.page import QueuePage
 from .ui.queue.pictures import PictureStore
+from .ui.queue.recent import RecentWorkflows
+from .ui.queue.recent_list import RecentActs, RecentPopover
 from .ui.queue.viewer import Viewer
 from .ui.settings.page import SettingsPage
 from .ui.state import WindowState
@@ -89,6 +92,7 @@ class Panel:
         self.notices = Notices()
         self.scope = TaskScope("panel", self.notices.problem)
         self.state = WindowState(settings.data_dir / "window.ini")
+        self.recents = RecentWorkflows(self.state)
         self.model = JobModel()
         self.pictures = PictureStore(settings.data_dir / "thumbnails")
         self.motion = Motion()
@@ -108,6 +112,8 @@ class Panel:
             intake=self._intake,
             offer_picture=self._offer_picture,
             tune=lambda spec: self.tuner.open(spec),
+            show_words=lambda words: self.window.queue.head.show_words(words),
+            ran=lambda paths: self.recents.ran(paths, time.time()),
         )
         self.actions = Actions(theme, self.desk, self.model, self.notices, self.state, self.scope, around)
         self.window = self._make_window(theme)
@@ -208,6 +214,8 @@ class Panel:
         window.look_wanted.connect(lambda: self.scope.start(self._look(), "look-now"))
         window.folded.connect(self._show_chips)
         window.open_files = self.actions.choose_files
+        window.queue.recent_wanted.connect(self._open_recents)
+        self.recents.saved_anew.connect(self._offer_again)
         window.viewer.reveal_wanted.connect(self.actions.reveal)
         bar.target_chosen.connect(self._choose_target)
         bar.comfy.clicked.connect(self._open_comfy)
@@ -265,6 +273,24 @@ class Panel:
         job_id = self.window.queue.inspector.job_id if self.window.queue.inspector.isVisible() else ""
         return bool(job_id) and await self.tuner.open(await self.desk.store.spec(job_id), picture=path)
 
+    def _open_recents(self) -> None:
+        acts = RecentActs(lambda path: self.actions.run_files([path]), self.actions.tune_file)
+        head = self.window.queue.head
+        RecentPopover(self._theme, self.pictures, self.recents, acts).open_under(head.recent, right=True)
+
+    def _offer_again(self, path: str) -> None:
+        """A workflow that ran was saved again."""
+        name = Path(path).name
+        self.notices.tell(
+            Notice(
+                f"{name} was changed",
+                "It is another one since it ran last.",
+                "info",
+                "Run it again",
+                lambda: self._files_dropped([Path(path)]),
+            )
+        )
+
     # Jobs.
 
     def _read_again(self) -> None:
@@ -290,6 +316,9 @@ class Panel:
         window = self.window
         if is_remote(event.job.target):
             self.chips.read_spend()
+        picture = next((each.path for each in event.job.outputs if is_picture(each.path)), "")
+        if event.job.source and picture:
+            self.recents.made(event.job.source, picture)
         if text := self.model.spoken(event.job.id):
             announce(window.queue.list, text, urgent=event.job.state is State.FAILED)
         in_sight = window.isActiveWindow() and window.pages.currentWidget() is window.queue

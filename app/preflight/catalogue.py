@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -62,7 +63,7 @@ def catalogue_of(content: bytes, source: Source, about: str, *, version: str = "
         info = parsed(text, version=_numbers(version))
         raw = json.loads(text)
         return Catalogue(NodeCatalogue.compact(raw), info, source, about, _packs(raw))
-    except (ValueError, RecursionError, OSError, EOFError) as error:
+    except (ValueError, RecursionError, OSError, EOFError, zlib.error) as error:
         raise BadInput(f"The list of node types cannot be read ({about}).") from error
 
 

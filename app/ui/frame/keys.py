@@ -15,6 +15,7 @@ from ..widgets.floating import Popover
 #: Keys and what they do, as the sheet shows them. Those of the list work when it has the focus.
 KEYS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("Everywhere", ("Ctrl+O", "Ctrl+V"), "Open or paste a workflow"),
+    ("Everywhere", ("Ctrl+Shift+O",), "Recent and kept workflows"),
     ("Everywhere", ("Ctrl+1", "Ctrl+,"), "Queue, Settings"),
     ("Everywhere", ("Ctrl+T",), "Where workflows run"),
     ("Everywhere", ("Ctrl+F",), "Search on this page"),

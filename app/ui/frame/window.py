@@ -165,6 +165,7 @@ class Window(QMainWindow):
             ("Ctrl+,", lambda: self.show_page("settings")),
             ("Ctrl+T", self.topbar.open_targets),
             ("Ctrl+O", self._open_files),
+            ("Ctrl+Shift+O", self._open_recent),
             ("Ctrl+V", self._paste),
             ("Ctrl+F", self._search),
             ("F1", lambda: KeySheet(self._theme).open_over(self)),
@@ -177,6 +178,10 @@ class Window(QMainWindow):
             QShortcut(QKeySequence(keys), self).activated.connect(act)
 
     open_files: Callable[[], None] = staticmethod(lambda: None)
+
+    def _open_recent(self) -> None:
+        self.show_page("queue")
+        self.queue.recent_wanted.emit()
 
     def _open_files(self) -> None:
         self.show_page("queue")

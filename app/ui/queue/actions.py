@@ -60,6 +60,14 @@ class Actions:
         """Run ended jobs again; send those again that wait for the user's word."""
         self._scope.start(self._retry(self._known(ids)), "retry")
 
+    def show_batch(self, batch: str) -> None:
+        """Show the jobs of a batch, and no others."""
+        self._around.show_words(f"batch:{batch[:8]}")
+
+    def tune_file(self, path: Path) -> None:
+        """Change the values of a workflow's file before it runs."""
+        self._scope.start(self.launch.tune_file(path), "tune-file")
+
     def check_again(self, job_id: str) -> None:
         """Look again whether what a job waits for is there."""
         for job in self._known([job_id]):

@@ -32,9 +32,12 @@ class QueueHead(QWidget):
         self.search = SearchField(theme, "Search jobs", 184)
         self.search_button = Button(theme, kind="icon", icon="search", tip="Search jobs", keys="Ctrl+F")
         self.search_button.hide()
+        self.recent = Button(
+            theme, kind="icon", icon="clock", tip="Recent and kept workflows", keys="Ctrl+Shift+O"
+        )
         self.more = Button(theme, kind="icon", icon="ellipsis", tip="More")
         self._normal, self._several = QWidget(), QWidget()
-        self._normal.setLayout(row(self.filters, self.search, self.search_button, self.more, gap=_GAP))
+        self._normal.setLayout(row(self.filters, self.search, self.search_button, gap=_GAP))
         self._chosen = Text(theme, "", "row")
         buttons = [
             self._button("cancel", Button(theme, "Cancel", "danger", icon="x")),
@@ -46,7 +49,17 @@ class QueueHead(QWidget):
         self.setFixedHeight(PAGE_HEAD_H)
         margins = (MARGIN, 0, MARGIN, 0)
         self.setLayout(
-            row(self.title, self.count, None, self._normal, self._several, gap=_GAP, margins=margins)
+            row(
+                self.title,
+                self.count,
+                None,
+                self._normal,
+                self._several,
+                self.recent,
+                self.more,
+                gap=_GAP,
+                margins=margins,
+            )
         )
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
@@ -65,6 +78,7 @@ class QueueHead(QWidget):
         """``chosen`` selected jobs: above one, what can be done with them stands in place of the filter."""
         self._several.setVisible(chosen > 1)
         self._normal.setVisible(jobs and chosen <= 1)
+        self.more.setVisible(jobs and chosen <= 1)
         self._chosen.setText(f"{chosen} selected")
 
     def set_narrow(self, *, narrow: bool) -> None:
@@ -77,6 +91,13 @@ class QueueHead(QWidget):
         self._fit()
         self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.search.selectAll()
+
+    def show_words(self, words: str) -> None:
+        """Show all jobs with these words."""
+        self.filters.choose("all")
+        self.search.setText(words)
+        self._fit()
+        self.filtered.emit()
 
     def show_all(self) -> None:
         """Take away filter and words."""
@@ -96,7 +117,12 @@ class QueueHead(QWidget):
 
     def _fit(self) -> None:
         """Beside an open inspector there may be too little room, in a wide window too."""
-        room = self.width() - 2 * MARGIN + _GAP - self._width_of(self.title, self.filters, self.more)
+        room = (
+            self.width()
+            - 2 * MARGIN
+            + _GAP
+            - self._width_of(self.title, self.filters, self.recent, self.more)
+        )
         wide = not self._narrow and self._width_of(self.search) <= room
         shown = wide or self._opened or bool(self.search.text())
         self.search.setVisible(shown)

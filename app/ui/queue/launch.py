@@ -47,6 +47,8 @@ class Surroundings:
         intake: takes workflows in; only when ``app.services`` has been imported, which takes a while.
         offer_picture: a picture without a workflow was dropped; True when it is made use of.
         tune: opens the page where a job's values are changed.
+        show_words: shows the jobs with these words only.
+        ran: told which files were queued.
     """
 
     window: Callable[[], QWidget]
@@ -59,6 +61,8 @@ class Surroundings:
     intake: Callable[[], Intake]
     offer_picture: Callable[[Path], Awaitable[bool]]
     tune: Callable[[JobSpec], Awaitable[object]]
+    show_words: Callable[[str], None] = lambda _: None
+    ran: Callable[[Sequence[str]], None] = lambda _: None
 
 
 class Ask(Protocol):
@@ -105,6 +109,15 @@ class Launch:
         taken = await self._taken(found.workflows, target)
         await self.queue([each.spec(str(settings.output_dir)) for each in taken])
 
+    async def tune_file(self, path: Path) -> None:
+        """Open the page where the values of a file's workflow are changed before it runs."""
+        settings, target = self._around.settings(), self._around.target()
+        found = await asyncio.to_thread(collect, [path])
+        self._tell_refused(found.refused)
+        _checked(target)
+        for each in (await self._taken(found.workflows, target))[:1]:
+            await self._around.tune(each.spec(str(settings.output_dir), anyway=True))
+
     async def queue(self, specs: Sequence[JobSpec]) -> bool:
         """Queue jobs of one target, with the questions that belong before them; False: the user said no."""
         if not specs or not await self._may_run(specs[0].target, specs):
@@ -113,6 +126,7 @@ class Launch:
         for spec in specs:
             last = (await self._desk.submit(spec)).id
         self._around.select(last)
+        self._around.ran([spec.source for spec in specs])
         return True
 
     async def again(self, job: Job, target: str) -> Job | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMenu, QWidget
 
+from ...jobs.model import Job
 from ...jobs.states import State
 from .actions import Actions
 from .model import JobModel
@@ -36,6 +37,7 @@ def job_menu(parent: QWidget, actions: Actions, model: JobModel, ids: Sequence[s
                 lambda: actions.run_on_other(ids),
                 can_elsewhere,
             ),
+            *_of_batch(actions, model, jobs),
             _LINE,
             ("Copy prompt", lambda: actions.copy_prompt(one), bool(one)),
             ("Copy workflow", lambda: actions.copy_workflow(one), bool(one)),
@@ -46,6 +48,23 @@ def job_menu(parent: QWidget, actions: Actions, model: JobModel, ids: Sequence[s
             ("Remove from list\tDel", lambda: actions.remove(ids), ended and not active),
         ],
     )
+
+
+def _of_batch(actions: Actions, model: JobModel, jobs: Sequence[Job]) -> list[Item]:
+    """What can be done with the whole batch that one job is of."""
+    batches = {job.batch for job in jobs}
+    batch = batches.pop() if len(batches) == 1 else ""
+    if not batch:
+        return []
+    members = [entry.job for entry in model.jobs.values() if entry.job.batch == batch]
+    active = [job.id for job in members if not job.is_final]
+    again = [job.id for job in members if job.state in (*_FAILED, State.CANCELLED)]
+    return [
+        _LINE,
+        (f"Show its batch ({len(members)})", lambda: actions.show_batch(batch), True),
+        (f"Cancel its batch ({len(active)})", lambda: actions.cancel(active), bool(active)),
+        (f"Retry what failed of its batch ({len(again)})", lambda: actions.retry(again), bool(again)),
+    ]
 
 
 def more_menu(parent: QWidget, actions: Actions, model: JobModel, select_all: Callable[[], None]) -> QMenu:

@@ -274,7 +274,8 @@ class JobModel(QAbstractListModel):
         if not self._words:
             return True
         summary = (job.error or {}).get("summary", "")
-        text = f"{job.name} {job.id} {job.remote_id} {job.target} {job.state} {summary}".casefold()
+        batch = f"batch:{job.batch}" if job.batch else ""
+        text = f"{job.name} {job.id} {job.remote_id} {job.target} {job.state} {summary} {batch}".casefold()
         return all(word in text for word in self._words)
 
     def _place_all(self) -> None:

@@ -51,9 +51,13 @@ _REPAINT_MS = 50
 
 
 class QueuePage(QWidget):
-    """Signals: ``inspector_changed`` when the inspector opens, closes or changes its place."""
+    """Signals:
+    inspector_changed: the inspector opened, closed or changed its place.
+    recent_wanted: the list of recent workflows is wanted.
+    """
 
     inspector_changed = Signal()
+    recent_wanted = Signal()
 
     def __init__(
         self,
@@ -188,6 +192,7 @@ class QueuePage(QWidget):
         self.head.filtered.connect(self._filter)
         self.head.acted.connect(self._act_on_selected)
         self.head.more.clicked.connect(self._open_more)
+        self.head.recent.clicked.connect(self.recent_wanted)
         self.list.hit.connect(self._hit)
         self.list.current_changed.connect(self._current_changed)
         self.list.selectionModel().selectionChanged.connect(self._selection_changed)

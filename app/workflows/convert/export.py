@@ -79,6 +79,7 @@ class _Export:
         self._top = build(workflow)
         self._resolver = Resolver()
         self._size = 0
+        self._left_over: dict[int, tuple[tuple[str, Any], ...]] = {}
         self._missing: list[Note] = []
         self._warnings: list[Note] = []
 
@@ -92,7 +93,7 @@ class _Export:
         return Converted(prompt, tuple(self._missing), tuple(self._warnings))
 
     def _node(self, frame: Frame, node: Node) -> dict[str, Any]:
-        values = self._values(frame, node) if node.kind is Kind.REAL else _of_unknown(frame, node)
+        values = self._values(frame, node) if node.kind is Kind.REAL else self._of_unknown(frame, node)
         inputs: dict[str, Any] = {}
         for name, value in values:
             self._grow(frame, node, value)
@@ -123,14 +124,26 @@ class _Export:
             if name in given:
                 yield name, javascript.value(given[name])
             elif name in written:
-                yield name, self._sent(node, held, javascript.value(written[name]))
+                yield name, self._sent(frame, node, held, javascript.value(written[name]))
             elif held.is_saved or held.slot.has_default:
-                yield name, self._sent(node, held, held.value)
+                yield name, self._sent(frame, node, held, held.value)
 
-    def _sent(self, node: Node, held: Held, value: Any) -> Any:
+    def _of_unknown(self, frame: Frame, node: Node) -> Iterator[tuple[str, Any]]:
+        """What an unknown class leaves to say: the saved values, and what reaches it from outside."""
+        if id(node) not in self._left_over:
+            self._left_over[id(node)] = tuple(left_over(node.values))
+        yield from self._left_over[id(node)]
+        given = frame.values.get(node.id, {})
+        for each in node.inputs if given else ():
+            name = each.widget or each.name
+            if each.link is not None and name in given:
+                yield each.name, javascript.value(given[name])
+
+    def _sent(self, frame: Frame, node: Node, held: Held, value: Any) -> Any:
         """A widget's value with the changes that the browser makes when it sends it."""
         slot = held.slot
         if slot.is_text_area and not isinstance(value, str):
+            self._grow(frame, node, value)  # writing it as text takes longer than the text shows
             value = "" if value is None else javascript.text(value)
         if not isinstance(value, str):
             return value
@@ -147,7 +160,7 @@ class _Export:
         if found is None:
             return None
         frame, node = found
-        held = next((each for each in held_by(node) if each.slot.name == widget), None)
+        held = node.held.get(widget)
         if held is None:
             return None
         given, written = frame.values.get(node.id, {}), frame.written.get(node.id, {})
@@ -186,13 +199,3 @@ class _Export:
             raise CannotConvert(
                 "It grows too large", reason="size", node_id=frame.prefix + node.id, node_type=node.type
             )
-
-
-def _of_unknown(frame: Frame, node: Node) -> Iterator[tuple[str, Any]]:
-    """What can be said of a node of an unknown class: its saved values, and what reaches it from outside."""
-    yield from left_over(node.values)
-    given = frame.values.get(node.id, {})
-    for each in node.inputs if given else ():
-        name = each.widget or each.name
-        if each.link is not None and name in given:
-            yield each.name, javascript.value(given[name])

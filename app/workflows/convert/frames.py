@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import javascript
-from .promoted import MAX_DEPTH, Promoted, of_group
+from .promoted import MAX_DEPTH, Promoted, count_proxies, of_group
 from .refusal import CannotConvert
 from .scheme import Graph, Node, Workflow
 from .widgets import rounded, slot_named
@@ -52,16 +52,17 @@ def build(workflow: Workflow) -> Frame:
     promoted = Promoted(workflow)
     top = Frame(workflow.top)
     waiting: list[tuple[Frame, tuple[str, ...]]] = [(top, ())]
-    frames = nodes = inputs = 0
+    frames, nodes, inputs = 1, len(top.graph.nodes), top.graph.count_inputs
     while waiting:
         frame, types = waiting.pop()
-        frames, nodes = frames + 1, nodes + len(frame.graph.nodes)
-        inputs += frame.graph.count_inputs
-        if frames > _MAX_FRAMES or nodes > _MAX_NODES or inputs > _MAX_INPUTS:
-            raise CannotConvert("Its subgraphs make too many nodes", reason="size")
         _run_primitives(frame)
         for node in frame.graph.instances:
             if node.is_active or frame.parent is not None:
+                inner = workflow.subgraphs[node.type]
+                frames, nodes = frames + 1, nodes + len(inner.nodes)
+                inputs += inner.count_inputs + len(inner.inputs) + count_proxies(node)
+                if frames > _MAX_FRAMES or nodes > _MAX_NODES or inputs > _MAX_INPUTS:
+                    raise CannotConvert("Its subgraphs make too many nodes", reason="size")
                 child = _child(frame, node, types, workflow, promoted)
                 frame.children[node.id] = child
                 waiting.append((child, (*types, node.type)))
@@ -97,7 +98,7 @@ def _run_primitives(frame: Frame) -> None:
         if VALUE in frame.written.get(source.id, {}):
             value = frame.written[source.id][VALUE]
         elif isinstance(source.values, list) and source.values:
-            value = javascript.value(source.values[0])
+            value = javascript.glance(source.values[0])
         else:
             continue
         name = each.widget or each.name

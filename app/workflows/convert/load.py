@@ -154,8 +154,8 @@ def _in_order(saved: list[Input], known: Any) -> list[Input]:
             continue
         mine = rest[slot.name].pop(0) if rest.get(slot.name) else Input(slot.name, slot.type)
         ordered.append(mine if mine.widget else Input(mine.name, mine.type, mine.link, slot.name))
-    left = [each for each in saved if any(each is other for other in rest[each.name])]
-    return ordered + left
+    left = {id(each) for some in rest.values() for each in some}
+    return ordered + [each for each in saved if id(each) in left]
 
 
 def _ports(raw: Any) -> Iterator[Port]:

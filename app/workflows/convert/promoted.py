@@ -12,7 +12,7 @@ from typing import Any
 
 from . import javascript
 from .scheme import Graph, Kind, Node, Workflow
-from .widgets import held_by, is_widget
+from .widgets import is_widget
 
 #: A widget by its node's id and its name.
 Place = tuple[str, str]
@@ -26,6 +26,7 @@ class Promoted:
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
         self._known: dict[int, dict[int, Any]] = {}
+        self._named: dict[int, dict[str, Place]] = {}
         self._depth = 0
 
     def reaching_in(self, node: Node) -> Iterator[tuple[Place, Any]]:
@@ -43,7 +44,10 @@ class Promoted:
         if slot is not None:
             yield from _fed(graph, slot)
             return
-        yield from [place for place in _proxies(node, graph) if place[1] == name][:1]
+        if id(node) not in self._named:
+            self._named[id(node)] = {place[1]: place for place in reversed(list(_proxies(node, graph)))}
+        if name in self._named[id(node)]:
+            yield self._named[id(node)][name]
 
     def _shown(self, node: Node) -> dict[int, Any]:
         """What the node shows, by the position of the subgraph's input."""
@@ -81,7 +85,7 @@ class Promoted:
                     return (shown[index],)
             elif is_widget(node, each):
                 name = each.widget or each.name
-                return next(((held.value,) for held in held_by(node) if held.slot.name == name), None)
+                return (node.held[name].value,) if name in node.held else None
         return None
 
 
@@ -111,7 +115,12 @@ def _without_input(node: Node, graph: Graph) -> Iterator[tuple[Place, Any]]:
     fed = {place for slot in range(len(graph.inputs)) for place in _fed(graph, slot)} if saved else set()
     for place, raw in zip(_proxies(node, graph), saved, strict=False):
         if place[0] != "-1" and place not in fed:
-            yield place, javascript.value(raw)
+            yield place, javascript.glance(raw)
+
+
+def count_proxies(node: Node) -> int:
+    raw = node.properties.get("proxyWidgets")
+    return len(raw) if isinstance(raw, list) else 0
 
 
 def _proxies(node: Node, graph: Graph) -> Iterator[Place]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from .classes import NodeClass
+from .widgets import Held, held_by
 
 #: The ends of a subgraph as its inner links name them.
 INPUT_END, OUTPUT_END = "-10", "-20"
@@ -98,6 +99,11 @@ class Node:
     @cached_property
     def _indexes(self) -> dict[str, int]:
         return {each.name: at for at, each in reversed(list(enumerate(self.inputs)))}
+
+    @cached_property
+    def held(self) -> Mapping[str, Held]:
+        """The first widget of each name; each of a thousand links may ask for one."""
+        return {each.slot.name: each for each in reversed(list(held_by(self)))}
 
     def input_index(self, name: str) -> int | None:
         """The first input of this name."""

@@ -17,6 +17,8 @@ from .scheme import Graph, Node, Workflow
 #: More than any workflow has. Reading and writing JSON have a limit not far above.
 _MAX_DEPTH = 100
 _MAX_IN_GROUPS = 20_000
+#: JSON values in the definitions of groups, counted for each node that stands for one.
+_MAX_READ_IN_GROUPS = 300_000
 
 
 def read_workflow(ui: Mapping[str, Any], catalogue: NodeCatalogue) -> Workflow:
@@ -35,9 +37,10 @@ def read_workflow(ui: Mapping[str, Any], catalogue: NodeCatalogue) -> Workflow:
         if isinstance(name, str):
             raws[name] = each
     groups = _used_groups(ui)
-    types = Types(catalogue, frozenset(raws) | frozenset(groups))
+    types = Types(catalogue, frozenset(raws))
     ids = Ids(_last_id(ui))
-    top = read_graph(ui, types, ids)
+    # Inside a subgraph or group a group is a class that nobody has, like one without a definition.
+    top = read_graph(ui, Types(catalogue, types.subgraphs | frozenset(groups)), ids)
     subgraphs = {
         name: read_graph(raw, types, ids, where=f"the subgraph {str(raw.get('name') or name)[:100]!r}")
         for name, raw in raws.items()
@@ -87,12 +90,16 @@ def _with_groups(
     """Each group node becomes a subgraph of its own, with a new id behind those of its inner nodes."""
     moved: dict[str, str] = {}
     nodes: dict[str, Node] = {}
-    inner = 0
+    sizes = {name: javascript.members(raw) for name, raw in groups.items()}
+    inner = read = 0
     for node in top.nodes.values():
         if node.type not in groups:
             nodes[node.id] = node
             continue
         name = f"{node.type} {node.id}"
+        read += sizes[node.type]
+        if read > _MAX_READ_IN_GROUPS:
+            raise CannotConvert("Its groups are too large", reason="size", node_id=node.id)
         subgraphs[name] = read_group(groups[node.type], types, ids, node.type)
         inner += len(subgraphs[name].nodes)
         if inner > _MAX_IN_GROUPS:

@@ -7,11 +7,13 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import javascript
 from .classes import Inputs, WidgetSlot
-from .scheme import Input, Node
+
+if TYPE_CHECKING:
+    from .scheme import Input, Node
 
 #: More widgets than any node has; dynamic ones could bring each other for ever.
 _MAX_WIDGETS = 2_000
@@ -52,7 +54,8 @@ def held_by(node: Node) -> Iterator[Held]:
 
 def slot_named(node: Node, name: str) -> WidgetSlot | None:
     """The widget of this name, when the node's class has it."""
-    return next((held.slot for held in held_by(node) if held.slot.name == name), None)
+    held = node.held.get(name)
+    return None if held is None else held.slot
 
 
 def is_widget(node: Node, each: Input) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from app.errors import BadInput, Refused
 from app.jobs.control import ControlClient, ControlServer, RunnerGone, RunnerLock, events_of
-from app.jobs.model import JobEvent
+from app.jobs.model import JobEvent, new_job_id
 from app.jobs.states import State
 from tests.unit.jobs.helpers import World, spec, until
 
@@ -105,6 +105,13 @@ async def test_all_events_of_all_jobs_from_the_first_on(world: World) -> None:
     assert next(event.job.state for event in seen if event.job.id == job.id) is State.PREPARING
     assert [event.job.id for event in seen if event.removed] == [job.id, before]
     assert waiting_for_a_queue() == []
+
+
+async def test_a_thousand_jobs_are_followed_at_once(world: World) -> None:
+    job_id = await world.submit()
+    others = [new_job_id() for _ in range(999)]
+    async with served(world) as (_, client), aclosing(client.events([*others, job_id])) as events:
+        assert (await anext(events)).job.id == job_id
 
 
 async def test_who_reads_slowly_misses_progress_and_no_change(

@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.workflows.convert import CannotConvert, Converted, NodeCatalogue, convert
-from tests.unit.workflows.cases import Case, copied, load
-from tests.unit.workflows.deduced import deduced
 
 Raw = dict[str, Any]
 CATALOGUE = NodeCatalogue(
@@ -158,34 +156,6 @@ def places(raw: Any) -> list[tuple[Any, Any]]:
             if isinstance(value, dict | list):
                 waiting.append(value)
     return found
-
-
-@settings(deadline=None, max_examples=300)
-@given(
-    case=st.sampled_from(copied()),
-    changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(-1, len(ODD) - 1)), min_size=1, max_size=8),
-)
-def test_a_real_workflow_that_is_bent_anywhere_is_converted_or_refused(
-    case: Case, changes: list[tuple[int, int]]
-) -> None:
-    ui = load(case.ui)
-    for at, what in changes:
-        found = places(ui)
-        if found:
-            holder, key = found[at % len(found)]
-            if what < 0:
-                del holder[key]
-            else:
-                holder[key] = json.loads(json.dumps(ODD[what]))
-    start = time.perf_counter()
-    try:
-        json.dumps(convert(ui, deduced()).prompt, allow_nan=False)
-    except CannotConvert as error:
-        refusal = error
-    else:
-        refusal = None
-    assert refusal is None or refusal.why
-    assert time.perf_counter() - start < 5
 
 
 def nested(depth: int, times: int, *, inner: list[Raw] | None = None, tail: str = "end") -> Raw:

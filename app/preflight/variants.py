@@ -21,7 +21,7 @@ class Wanted:
     """What shall be other than in the job of before.
 
     Attributes:
-        changes: values by (node, input), as :func:`app.workflows.tuning.checked` gave them.
+        changes: values by (node, input), as :func:`app.workflows.entered.checked` gave them.
         vary: a range or a list for an input, as ``1..10`` or ``a, b``.
         seeds: how many different ones. prompts: a text file with a prompt in each line.
         pictures: the folder whose pictures are the input of that place, one after the other.

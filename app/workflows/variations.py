@@ -21,8 +21,9 @@ from ..errors import BadInput
 from .collect import PICTURES
 from .convert import NodeCatalogue, javascript
 from .edit import place_of
+from .entered import checked
 from .graph import Graph
-from .tuning import Place, Scalar, Tunable, changed, checked, known, prompts_of, seeds_of, tunables
+from .tuning import Place, Scalar, Tunable, changed, known, prompts_of, seeds_of, tunables
 
 #: Values of one axis.
 _MAX_VALUES = 1_000

@@ -32,7 +32,7 @@ from app.jobs.control import events_of
 from app.jobs.model import JobSpec
 from app.services import LOCAL, Services
 from app.settings import Settings
-from tests.bench import window
+from tests.bench import window, workflows
 from tests.bench.worker.__main__ import report as report_worker
 from tests.engines import ENGINES, Engine, started
 
@@ -211,5 +211,6 @@ async def main(count: int) -> None:
 
 if __name__ == "__main__":
     asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20))
+    workflows.report()
     window.report()
     report_worker()

@@ -10,7 +10,8 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
 
 from ...errors import BadInput
-from ...workflows.tuning import Scalar, Tunable, checked
+from ...workflows.entered import checked
+from ...workflows.tuning import Scalar, Tunable
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Wrapped, column, row, set_property
 from ..widgets.fields import Choice

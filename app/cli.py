@@ -42,7 +42,25 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--ttl", type=float, metavar="SECONDS", help="limit for each job's waiting and execution together"
     )
     run.add_argument("--count", type=int, default=1, metavar="N", help="queue each workflow N times")
+    _add_variations(run)
     run.add_argument("--json", action="store_true", help="print one JSON object for each ended job")
+
+
+def _add_variations(run: argparse.ArgumentParser) -> None:
+    many = run.add_argument_group("many jobs", "Every combination is a job; together they are a batch.")
+    many.add_argument("--seeds", type=int, metavar="N", help="N different seeds, the workflow's own first")
+    many.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="NODE.INPUT=VALUES",
+        help="values for an input: a list (a,b,c) or a range (1..10, or 1..2:0.25 with a step); repeatable",
+    )
+    many.add_argument("--prompts", metavar="FILE", help="a text file with a prompt on each line")
+    many.add_argument(
+        "--pictures", metavar="[NODE.INPUT=]DIR", help="every picture of a folder as the input picture"
+    )
+    many.add_argument("--yes", action="store_true", help="send many jobs to RunPod without a question")
 
 
 def _add_files(command: argparse.ArgumentParser) -> None:
@@ -75,6 +93,11 @@ def _add_files(command: argparse.ArgumentParser) -> None:
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check = commands.add_parser("check", help="what workflows lack where they would run; sends nothing")
     _add_files(check)
+    check.add_argument(
+        "--ask-worker",
+        action="store_true",
+        help="have a worker say it, which is surest, and billed on RunPod",
+    )
     check.add_argument("--json", action="store_true", help="print one JSON object for each file")
     convert = commands.add_parser("convert", help="write a workflow in the API format, as the browser would")
     convert.add_argument("workflow", metavar="WORKFLOW", help="a workflow, or a file with one")
@@ -86,17 +109,21 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     jobs = commands.add_parser("jobs", help="list, show, cancel, retry, remove and wait for jobs")
     actions = jobs.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = actions.add_parser("list", help="the newest jobs, newest first")
-    listed.add_argument("--limit", type=int, default=20, metavar="N")
+    listed.add_argument("--limit", type=int, metavar="N", help="at most so many (20; of a batch all)")
     for name, text in (
-        ("show", "all about a job"),
+        ("show", "all about a job, or a batch as one"),
         ("cancel", "cancel jobs"),
-        ("retry", "run jobs again"),
+        ("retry", "run jobs again; of a batch those that failed, timed out or were cancelled"),
         ("remove", "take ended jobs off the list; their results stay"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("ids", nargs="+", metavar="ID", help="a job's id, or the beginning of it")
+        action.add_argument("ids", nargs="*", metavar="ID", help="a job's id, or the beginning of it")
     wait = actions.add_parser("wait", help="take up unfinished jobs and see them to their end")
     wait.add_argument("ids", nargs="*", metavar="ID", help="default: all unfinished jobs")
+    for action in actions.choices.values():
+        action.add_argument(
+            "--batch", metavar="ID", help="the jobs of a batch: its id, or the beginning of it"
+        )
     actions.add_parser("times", help="how long workflows wait, start and run, as percentiles")
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="print JSON")

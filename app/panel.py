@@ -16,7 +16,7 @@ from .comfyui.find import describe, find_installations
 from .comfyui.status import ComfyState, ComfyStatus
 from .desk import Desk, Outlook
 from .errors import BadInput
-from .jobs.model import JobEvent
+from .jobs.model import JobEvent, JobSpec
 from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line
@@ -54,6 +54,7 @@ from .workflows.collect import PICTURES
 if TYPE_CHECKING:
     from .comfyui.house import House
     from .preflight.intake import Intake
+    from .preflight.report import Report
     from .preflight.sources import Sources
 
 _PAGE = 200
@@ -112,6 +113,7 @@ class Panel:
             intake=self._intake,
             offer_picture=self._offer_picture,
             tune=lambda spec: self.tuner.open(spec),
+            ask_worker=self._ask_worker,
             show_words=lambda words: self.window.queue.head.show_words(words),
             ran=lambda paths: self.recents.ran(paths, time.time()),
         )
@@ -185,6 +187,11 @@ class Panel:
                 lambda: self.settings, local_url=self._local_url, name=self.chips.name
             )
         return Intake(self._sources, self.settings)
+
+    async def _ask_worker(self, spec: JobSpec) -> Report:
+        from .services import ask_worker
+
+        return await ask_worker(self.settings, spec.target, spec.prompt, spec.files)
 
     async def _local_url(self) -> str | None:
         """The address of this computer's ComfyUI while it runs."""

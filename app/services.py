@@ -8,9 +8,9 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .comfyui.house import House
 from .comfyui.installation import Installation
@@ -30,7 +30,9 @@ from .jobs.request import OVERHEAD_MS, Limits
 from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import DEMO, LOCAL, Target
+from .preflight.report import Report
 from .preflight.sources import Sources
+from .preflight.worker import asked_worker
 from .settings import OF_COMFYUI, Settings
 from .vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
 
@@ -268,6 +270,17 @@ def make_sources(
         return RunPodTarget(target, settings()).carrier
 
     return Sources(settings, local_url=local_url, carrier=carrier, name=name)
+
+
+async def ask_worker(
+    settings: Settings, target: str, prompt: dict[str, Any], names: Collection[str]
+) -> Report:
+    """What a worker of the target says of a workflow, which is billed on RunPod; see ``preflight.worker``."""
+    place = make_target(target, settings)
+    try:
+        return await asked_worker(await place.client(), prompt, target, names=names)
+    finally:
+        await place.close()
 
 
 def demo_worker_env(folder: Path) -> dict[str, str]:

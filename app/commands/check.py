@@ -13,6 +13,7 @@ from ..errors import BadInput, ComfyRunPodError
 from ..jobs.targets import is_remote
 from ..preflight.intake import Intake, Wishes
 from ..preflight.report import Report
+from ..services import ask_worker
 from ..settings import Settings
 from ..vault import S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
 from ..workflows.read import MissingNodes
@@ -23,10 +24,13 @@ async def check(arguments: argparse.Namespace, settings: Settings) -> int:
     """Hold each file against the target; 0 when nothing is known to be missing for any, else 1."""
     target = target_of(arguments.target, settings)
     intake = make_intake(await keyed(settings, target))
+    ask = settings if arguments.ask_worker else None
+    if ask is not None and is_remote(target):
+        sys.stderr.write(f"A worker of {target} is asked, which is billed.\n")
     ready = True
     for name in arguments.workflows:
         try:
-            report = await _report(intake, name, target, Wishes(arguments.set, arguments.image))
+            report = await _report(intake, name, target, Wishes(arguments.set, arguments.image), ask)
         except ComfyRunPodError as error:
             ready = False
             _say_refused(name, error, as_json=arguments.json)
@@ -79,10 +83,12 @@ def report_lines(name: str, report: Report) -> list[str]:
     return lines
 
 
-async def _report(intake: Intake, name: str, target: str, wishes: Wishes) -> Report:
+async def _report(intake: Intake, name: str, target: str, wishes: Wishes, ask: Settings | None) -> Report:
+    """``ask``: have a worker say it, with these settings."""
     dropped = await asyncio.to_thread(handed_over, name)
     try:
-        return (await intake.take(dropped, target, wishes)).report
+        taken = await intake.take(dropped, target, wishes)
+        return taken.report if ask is None else await ask_worker(ask, target, taken.prompt, taken.files)
     except MissingNodes as error:
         return await intake.lacking(dropped, target, error)
 
@@ -93,4 +99,5 @@ def _say_refused(name: str, error: ComfyRunPodError, *, as_json: bool) -> None:
         said: dict[str, Any] = {"error": problem.summary, "hint": problem.hint, "code": problem.code}
         sys.stdout.write(json.dumps({"file": name, "ready": False, **said}) + "\n")
     else:
-        sys.stderr.write(f"{error.sentence}\n")
+        named = "" if Path(name).name in error.sentence else f"{name}: "
+        sys.stderr.write(f"{named}{error.sentence}\n")

@@ -27,6 +27,8 @@ from .runner import Runner
 __all__ = ["ControlClient", "ControlServer", "RunnerGone", "RunnerLock", "events_of"]
 
 _MAX_BODY = 256 * 1024 * 1024
+#: Of a request's first line in bytes, which names the jobs to follow: some ten thousand.
+_MAX_LINE = 512 * 1024
 #: Events that a slow reader may be behind; beyond that it misses progress, never a change.
 _MOST_BEHIND = 500
 
@@ -88,7 +90,7 @@ class ControlServer:
                 web.get("/events", self._events),
             ]
         )
-        self._web = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        self._web = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, max_line_size=_MAX_LINE)
         await self._web.setup()
         site = web.TCPSite(self._web, "127.0.0.1", 0)
         await site.start()

@@ -160,6 +160,14 @@ class JobStore:
         """The newest jobs, newest first."""
         return await self._run(lambda db: _select(db, "ORDER BY seq DESC LIMIT ?", (limit,)))
 
+    async def batch(self, batch_id: str) -> list[Job]:
+        """The jobs of the batch with this id, or of the only one whose id begins with it; oldest first.
+
+        Raises:
+            BadInput: when there is none, or several.
+        """
+        return await self._run(lambda db: _batch(db, batch_id))
+
     async def page(self, before_seq: int | None, limit: int) -> list[Job]:
         """So many jobs older than the one with ``seq`` ``before_seq`` (None: the newest), newest first."""
         if before_seq is None:
@@ -286,6 +294,24 @@ def _note_move(db: sqlite3.Connection, job_id: str, at: float, state: State, not
 def _select(db: sqlite3.Connection, where: str, values: Iterable[Any]) -> list[Job]:
     rows = db.execute(f"SELECT job FROM jobs {where}", tuple(values))
     return [Job.from_json(json.loads(raw)) for (raw,) in rows]
+
+
+def _batch(db: sqlite3.Connection, batch_id: str) -> list[Job]:
+    found: list[Job] = []
+    if len(batch_id) >= 4 and batch_id.isalnum():
+        # As it is written in the job's line; what else may hold these letters is sorted out here.
+        written = json.dumps({"batch": batch_id})[1:-2]
+        found = _select(db, "WHERE instr(job, ?) ORDER BY seq", (written,))
+        found = [job for job in found if job.batch.startswith(batch_id)]
+    found = [job for job in found if job.batch == batch_id] or found
+    if len({job.batch for job in found}) > 1:
+        raise BadInput(f"Several batches have an id that begins with {batch_id!r}.", hint="Give more of it.")
+    if not found:
+        raise BadInput(
+            f"There is no batch {batch_id!r}.",
+            hint="`comfy-runpod jobs list` shows the jobs with their batches.",
+        )
+    return found
 
 
 def _one(db: sqlite3.Connection, job_id: str) -> Job:

@@ -21,7 +21,9 @@ def window(cli: Cli) -> Cli:
 def test_a_second_start_gives_its_files_to_the_window_that_is_open(window: Cli) -> None:
     first = window.start(WORKFLOWS / "hello.json")
     until(lambda: (window.data / "control.json").exists())
-    second = window.run(WORKFLOWS / "batch.json", WORKFLOWS / "photo.json", timeout=20)
+    second = window.run(
+        WORKFLOWS / "batch.json", WORKFLOWS / "photo.json", WORKFLOWS / "photo.png", timeout=20
+    )
     assert second.returncode == 0, second.stderr
     until(lambda: [job["state"] for job in window.jobs()] == ["done"] * 3, 60, every=0.3)
     assert [job["name"] for job in window.jobs()] == ["hello", "batch", "photo"]

@@ -105,6 +105,7 @@ def test_every_command_works(cli: Cli, home: Path, results: Path, runpod_stand_i
 
 @pytest.mark.parametrize("files", windows(), ids=" ".join)
 def test_every_window_opens_runs_its_files_and_closes(cli: Cli, tmp_path: Path, files: list[str]) -> None:
+    flows = sum(file.endswith(".json") for file in files)
     env = {**cli.env, "HOME": str(tmp_path), "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")}
     env["XDG_CACHE_HOME"] = env["XDG_CACHE_HOME"] or str(Path.home() / ".cache")
     env["QT_QPA_PLATFORM"] = os.environ.get("QT_QPA_PLATFORM", "offscreen")
@@ -114,7 +115,7 @@ def test_every_window_opens_runs_its_files_and_closes(cli: Cli, tmp_path: Path, 
     try:
         until(lambda: (cli.data / "control.json").exists() or opened.poll() is not None, 60)
         assert opened.poll() is None, opened.communicate()[0]
-        until(lambda: [job["state"] for job in cli.jobs()] == ["done"] * len(files), 60, every=0.5)
+        until(lambda: [job["state"] for job in cli.jobs()] == ["done"] * flows, 60, every=0.5)
         opened.terminate()
         said, _ = opened.communicate(timeout=15)
     finally:

@@ -60,7 +60,14 @@ def test_a_picture_by_comfyui_is_a_workflow(cli: Cli, tmp_path: Path) -> None:
 def test_a_refused_workflow_says_why(cli: Cli, tmp_path: Path) -> None:
     workflow = color_workflow(1, "x")
     workflow["1"]["inputs"]["width"] = 0
-    ran = cli.run("run", written(tmp_path / "bad.json", workflow), "--target", "demo", "--json")
+    file = written(tmp_path / "bad.json", workflow)
+    told = cli.run("run", file, "--target", "demo")
+    assert told.returncode == 1
+    assert "node 1 width: " in told.stderr
+    assert "Nothing was sent" in told.stderr
+    assert cli.jobs() == []
+    # Sent all the same, ComfyUI's own word is the same.
+    ran = cli.run("run", file, "--target", "demo", "--json", "--anyway")
     assert ran.returncode == 1
     error = json.loads(ran.stdout)["error"]
     assert error["code"] == "validation_failed"

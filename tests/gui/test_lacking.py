@@ -104,7 +104,7 @@ async def test_what_waits_says_what_is_missing_and_what_can_be_done(theme: Theme
         assert "impact-pack" in box._text.text()
         assert box._hint.text() == "Nothing was sent."
         assert [each.text().strip() for each in box.remedies] == [
-            "Check again", "Run anyway", "Run on This computer"
+            "Check again", "Run anyway", "Run on This computer", "Ask a worker…"
         ]  # fmt: skip
 
         async def retry(job_id: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import hashlib
 import logging
 import os
@@ -19,10 +18,10 @@ from typing import Any
 
 from worker.contract import INPUTS, MAX_CHUNK, OWN_FOLDER, FileEntry
 
+from ...endpoint.asking import asked
 from ...endpoint.client import JobClient
 from ...endpoint.errors import SubmitUnanswered, UnknownJob
-from ...endpoint.model import JobReply
-from ...errors import BadInput, ComfyRunPodError, Refused, Unreachable
+from ...errors import BadInput, Refused, Unreachable
 from ..answers import error_of
 from .base import (
     CannotCarry,
@@ -39,9 +38,8 @@ from .base import (
 log = logging.getLogger(__name__)
 
 _TRIES = 4
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_FIRST_PAUSE_S = 0.1
 #: How long we wait for the endpoint to forget a piece that nobody wants any more.
-_CANCEL_S = 2.0
 _MOST_PATHS = 1000
 #: What the worker says of a fault that may be gone the next time.
 _PASSING = {"chunk_damaged", "volume_error", "worker_error"}
@@ -180,7 +178,7 @@ class Commands:
             if attempt:
                 await asyncio.sleep(_FIRST_PAUSE_S * 4**attempt)
             try:
-                reply = await self._ended(await self._client(), command)
+                reply = await asked(await self._client(), command)
             except (SubmitUnanswered, Refused) as error:
                 if isinstance(error, Refused) and error.status < 500 and not isinstance(error, UnknownJob):
                     raise
@@ -205,21 +203,6 @@ class Commands:
                     said=trouble,
                 )
         raise Unreachable(f"The endpoint {self._endpoint} does not carry files at present: {trouble}")
-
-    async def _ended(self, client: JobClient, command: Mapping[str, Any]) -> JobReply:
-        reply, pause_s = await client.run(command), _FIRST_PAUSE_S
-        try:
-            while not reply.is_final:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
-                reply = await client.status(reply.id)
-        except asyncio.CancelledError:
-            # Nobody wants it any more; left in the queue it would start a worker for nothing.
-            with contextlib.suppress(ComfyRunPodError, TimeoutError):
-                async with asyncio.timeout(_CANCEL_S):
-                    await client.cancel(reply.id)
-            raise
-        return reply
 
 
 def _fits(command: Mapping[str, Any], output: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from ...jobs.model import Job
 from ...jobs.report import diagnostics
 from ...jobs.states import State
 from ...jobs.targets import is_remote
+from ...preflight.report import Report
 from ...workflows.parameters import parameters
 from ..desktop import copy_text, open_path
 from ..loop import shown
@@ -76,6 +77,11 @@ class Actions:
     def tune(self, job_id: str) -> None:
         """Change a job's values, and run it anew."""
         self._scope.start(self._tune(job_id), "tune")
+
+    def ask_worker(self, job_id: str) -> None:
+        """Have a worker itself say what a job lacks, after a question, for it is billed."""
+        for job in self._known([job_id]):
+            self._scope.start(self._ask_worker(job), "ask-worker")
 
     def run_on_other(self, ids: Sequence[str]) -> None:
         """Run jobs again on the other target."""
@@ -192,12 +198,26 @@ class Actions:
 
     async def _check_again(self, job: Job) -> None:
         """Whether what a job waits for is there by now; then it goes on."""
-        report = await self.launch.looked_again(job)
-        if report.is_ready:
+        await self._go_on(job, await self.launch.looked_again(job))
+
+    async def _ask_worker(self, job: Job) -> None:
+        report = await self.launch.asked_worker(job)
+        if report is not None:
+            await self._go_on(job, report)
+
+    async def _go_on(self, job: Job, report: Report) -> None:
+        """Say what a look at a job's needs gave; one that waited for them goes on when all is there."""
+        texts = "\n".join(lack.text for lack in report.lacks)
+        if not report.is_ready:
+            text = f"{report.headline}."
+            self._notices.tell(Notice(f"{job.name} lacks something", text, "error", details=texts))
+        elif job.lacks:
             await self._desk.retry(job.id)
             self._notices.tell(Notice(f"{job.name} goes on", "All that it needs is there now.", "done"))
         else:
-            self._notices.tell(Notice(f"{job.name} still waits", f"{report.headline}.", "error"))
+            self._notices.tell(
+                Notice(f"{job.name} can run there", "Nothing is missing.", "done", details=texts)
+            )
 
     async def _remove(self, jobs: list[Job]) -> None:
         ended = [job.id for job in jobs if job.is_final]

@@ -350,6 +350,7 @@ def _remedies(job: Job, other: str) -> list[Remedy]:
             ("check_again", "Check again", "refresh-cw"),
             ("retry", "Run anyway", "play"),
             *elsewhere,
+            *([("ask_worker", "Ask a worker…", "server")] if is_remote(job.target) else []),
         ]
     return [("retry", "Send again" if job.is_stuck else "Retry", "rotate-ccw")]
 

@@ -47,6 +47,7 @@ class Surroundings:
         intake: takes workflows in; only when ``app.services`` has been imported, which takes a while.
         offer_picture: a picture without a workflow was dropped; True when it is made use of.
         tune: opens the page where a job's values are changed.
+        ask_worker: has a worker of its target say what a job lacks, which is billed on RunPod.
         show_words: shows the jobs with these words only.
         ran: told which files were queued.
     """
@@ -61,6 +62,7 @@ class Surroundings:
     intake: Callable[[], Intake]
     offer_picture: Callable[[Path], Awaitable[bool]]
     tune: Callable[[JobSpec], Awaitable[object]]
+    ask_worker: Callable[[JobSpec], Awaitable[Report]]
     show_words: Callable[[str], None] = lambda _: None
     ran: Callable[[Sequence[str]], None] = lambda _: None
 
@@ -165,6 +167,20 @@ class Launch:
             report = await intake.judge(spec, spec.target)
             found.append(replace(spec, lacks=None if report.is_ready else dict(report.as_problem())))
         return found
+
+    async def asked_worker(self, job: Job) -> Report | None:
+        """What a worker says that a job lacks; None: the user did not want to pay for that."""
+        if is_remote(job.target):
+            price = self._around.price(job.target)
+            title = f"Ask a worker of {self._around.name(job.target)}?"
+            text = (
+                f"One starts for it, and its time is billed{f' at {price}' if price else ''}. Nothing is run."
+            )
+            if not await self._ask(title, text, "Not now", "Ask", destroys=False):
+                return None
+        spec = await self._desk.store.spec(job.id)
+        await self._ready()
+        return await self._around.ask_worker(spec)
 
     async def estimate(self, target: str, specs: Sequence[JobSpec]) -> str:
         """What jobs may cost, as a sentence; empty for what costs nothing or is not known at all."""

@@ -39,6 +39,7 @@ def job_menu(parent: QWidget, actions: Actions, model: JobModel, ids: Sequence[s
             ),
             *_of_batch(actions, model, jobs),
             _LINE,
+            ("Ask a worker what it lacks…", lambda: actions.ask_worker(one), bool(one)),
             ("Copy prompt", lambda: actions.copy_prompt(one), bool(one)),
             ("Copy workflow", lambda: actions.copy_workflow(one), bool(one)),
             ("Save workflow…", lambda: actions.save_workflow(one), bool(one)),

@@ -124,7 +124,9 @@ class Tuner:
         price = await self._launch.estimate(target, specs)
         free = "" if is_remote(target) else "They cost nothing here." if count > 1 else ""
         jobs = "1 job" if count == 1 else f"{count} jobs"
-        text = f"{jobs} on {self._ties.name(target)}. {price or free}".strip()
+        unchecked = await self._launch.unchecked(specs[0]) if specs else ()
+        known = f"Not checked there: {' and '.join(unchecked)}." if unchecked else ""
+        text = f"{jobs} on {self._ties.name(target)}. {price or free} {known}".strip()
         self.page.show_outlook(text, "", "Run" if count == 1 else f"Run {count} jobs")
 
     async def _run(self) -> None:

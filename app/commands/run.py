@@ -56,6 +56,8 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not arguments.anyway and any(not each.report.is_ready for each in taken):
         _tell_lacks(taken, as_json=arguments.json)
         return 1
+    notes = dict.fromkeys((each.path, text) for each in taken for text in each.warnings)
+    sys.stderr.writelines(f"{path}: {text}\n" for path, text in notes)
     specs = [_spec(each, output, arguments) for each in taken for _ in range(arguments.count)]
     if len(specs) > 1 or is_varied(arguments):
         batch = uuid.uuid4().hex

@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.examine import MODEL_SUFFIXES, Folders, InputSpec, NodeSpec, Problem, annotated, examined, kind_of
 
+from ..jobs.figures import span
 from ..jobs.targets import DEMO, LOCAL
 from .catalogue import Catalogue, Source, shipped
 from .report import Lack, LackKind, Report
@@ -49,10 +50,12 @@ class Here:
     Attributes:
         catalogue: its ComfyUI's node types, with the custom nodes that bring them.
         models_dir: its ComfyUI's models.
+        pace: how fast files were last sent to a volume, in bytes per second; None when none were.
     """
 
     catalogue: Catalogue | None = None
     models_dir: Path | None = None
+    pace: float | None = None
 
 
 def judged(
@@ -164,7 +167,9 @@ def _lack(problem: Problem, place: Place, here: Here, packs: Mapping[str, str]) 
         name, folder = str(problem.wanted)[:500], problem.folder.removeprefix("models").strip("/")
         path, size = _found(here.models_dir, folder, name) if place.target != LOCAL else (None, None)
         text = f"{_where(place, models=True)} has no {name}{f' in {folder}' if folder else ''}."
-        text += f" It is on this computer, {_size(size)}." if size is not None else ""
+        if size is not None:
+            takes = f", about {span(size / here.pace)} to send" if here.pace else ""
+            text += f" It is on this computer, {_size(size)}{takes}."
         return replace(base, kind="model", text=text, name=name, folder=folder, here=path, size=size)
     return base
 

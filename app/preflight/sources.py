@@ -22,6 +22,7 @@ from worker.contract import OWN_FOLDER
 from ..comfyui.status import object_info, system_stats
 from ..errors import BadInput, ComfyRunPodError
 from ..jobs.carriers.base import Carrier
+from ..jobs.carriers.pace import Pace
 from ..jobs.targets import DEMO, LOCAL, is_remote
 from ..settings import Settings
 from .catalogue import MOST_READ, Catalogue, Source, catalogue_of, shipped
@@ -84,8 +85,11 @@ class Sources:
 
     async def here(self) -> Here:
         """What this computer has."""
-        folder = self._settings().comfyui_dir
-        return Here((await self.place(LOCAL)).catalogue, None if folder is None else folder / "models")
+        settings = self._settings()
+        folder = settings.comfyui_dir
+        pace = await asyncio.to_thread(Pace(settings.data_dir).last)
+        models = None if folder is None else folder / "models"
+        return Here((await self.place(LOCAL)).catalogue, models, pace)
 
     async def converting(self, target: str) -> list[Catalogue]:
         """Catalogues for converting, the best one first; the last one is that of ComfyUI's own nodes."""

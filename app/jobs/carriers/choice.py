@@ -14,6 +14,7 @@ from ...settings import Settings
 from .access import VolumeAccess
 from .base import CannotCarry, Carrier, Listed, Parcel, ResultMissing
 from .commands import Commands
+from .pace import Pace
 from .s3 import VolumeS3
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def remote_carrier(
     """The carrier of an endpoint on RunPod: S3 when there is a key, and its own worker."""
     pieces = Commands(endpoint_id, client)
     access = VolumeAccess.of(settings)
-    return pieces if access is None else Either(VolumeS3(access), pieces)
+    return pieces if access is None else Either(VolumeS3(access, pace=Pace(settings.data_dir)), pieces)
 
 
 class Either:

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from .base import (
     too_large,
     unreadable,
 )
+from .pace import Pace
 
 #: The proxy in front of the API cuts off what takes longer than about 100 s.
 _PART = 16 << 20
@@ -63,7 +65,8 @@ class VolumeS3:
 
     cost, reads = "", True
 
-    def __init__(self, access: VolumeAccess, *, part: int = _PART) -> None:
+    def __init__(self, access: VolumeAccess, *, part: int = _PART, pace: Pace | None = None) -> None:
+        self._pace = pace
         self._access = access
         self._part = part
         self._lock = threading.Lock()
@@ -94,6 +97,7 @@ class VolumeS3:
         with self._trouble(f"{parcel.name} cannot be sent"):
             if not again and self._size(key) == parcel.size:
                 return
+            begun = time.monotonic()
             try:
                 with parcel.path.open("rb") as file:
                     if parcel.size <= self._part:
@@ -106,6 +110,8 @@ class VolumeS3:
             # RunPod's API has said that a file is there, and it was not.
             if self._size(key) != parcel.size:
                 raise Unreachable(f"{parcel.name} was sent, and the volume does not have all of it.")
+            if self._pace is not None:
+                self._pace.note(parcel.size, time.monotonic() - begun)
 
     def _in_parts(self, file: BinaryIO, key: str, parcel: Parcel, stop: threading.Event) -> None:
         client, place = self._client(), {"Bucket": self._access.volume_id, "Key": key}

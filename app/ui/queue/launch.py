@@ -168,6 +168,11 @@ class Launch:
             found.append(replace(spec, lacks=None if report.is_ready else dict(report.as_problem())))
         return found
 
+    async def unchecked(self, spec: JobSpec) -> tuple[str, ...]:
+        """What of a job nobody can be asked about for free: ``nodes``, ``models``."""
+        await self._ready()
+        return (await self._around.intake().judge(spec, spec.target)).unchecked
+
     async def asked_worker(self, job: Job) -> Report | None:
         """What a worker says that a job lacks; None: the user did not want to pay for that."""
         if is_remote(job.target):
@@ -213,6 +218,9 @@ class Launch:
                 title = getattr(error, "title", f"{each.path.name} cannot run")
                 refused.append(Refused(each.path, title, getattr(error, "text", error.summary)))
         self._tell_refused(refused)
+        for made in [made for made in taken if made.warnings][:_REFUSED_SHOWN]:
+            title = f"{made.name} was not quite as it should be"
+            self._notices.tell(Notice(title, made.warnings[0], details="\n".join(made.warnings)))
         return taken
 
     async def _may_run(self, target: str, specs: Sequence[JobSpec] = ()) -> bool:

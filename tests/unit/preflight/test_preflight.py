@@ -17,6 +17,7 @@ from app.files import resource
 from app.jobs.carriers.base import Carrier
 from app.jobs.carriers.commands import Commands
 from app.jobs.carriers.folder import LocalFolder
+from app.jobs.carriers.pace import Pace
 from app.preflight.catalogue import Catalogue, Source, catalogue_of, shipped
 from app.preflight.judging import Here, Place, judged, packs_named
 from app.preflight.sources import CATALOGUES, MODELS, Sources
@@ -196,3 +197,27 @@ async def test_without_any_source_the_shipped_nodes_convert(tmp_path: Path) -> N
     demo = await asked.place("demo")
     assert demo.catalogue is not None
     assert "SaveImage" in demo.catalogue.nodes
+
+
+def test_a_model_that_is_here_says_how_long_it_takes_to_send(tmp_path: Path) -> None:
+    (tmp_path / "models" / "checkpoints").mkdir(parents=True)
+    with (tmp_path / "models" / "checkpoints" / "base.safetensors").open("wb") as file:
+        file.truncate(600_000_000)
+    flow = {
+        **FLOW,
+        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "base.safetensors"}},
+    }
+    here = Here(models_dir=tmp_path / "models", pace=5_000_000.0)
+    (lack,) = judged(flow, at(catalogue(), checkpoints={"other.safetensors"}), here, files=FILES).lacks
+    assert lack.text.endswith("It is on this computer, 600 MB, about 2 min to send.")
+
+
+def test_the_pace_is_that_of_the_last_large_file(tmp_path: Path) -> None:
+    pace = Pace(tmp_path)
+    assert pace.last() is None
+    pace.note(10, 0.001)
+    assert pace.last() is None
+    pace.note(50_000_000, 10)
+    assert Pace(tmp_path).last() == 5_000_000
+    (tmp_path / "upload-pace.json").write_text('{"bytes_per_s": "fast"}', "utf-8")
+    assert pace.last() is None

@@ -27,6 +27,7 @@ from app.ui import loop
 from app.ui.theme import Theme
 from tests.e2e.conftest import blur_chain, written
 from tests.gui.harness import until
+from tests.gui.scenes import portrait
 
 EXAMPLES = Path(__file__).parents[1] / "resources" / "workflows"
 Take = Callable[[Panel], Awaitable[QPixmap]]
@@ -47,8 +48,8 @@ async def queue_running(panel: Panel) -> QPixmap:
     chain |= {"0": photo, "1": {"class_type": "ImageScale", "inputs": scaled}}
     written(slow, chain)
     shutil.copy(EXAMPLES / "photo.png", slow.parent / "photo.png")
-    await _run(panel, slow)
-    await _run(panel, EXAMPLES / "batch.json", EXAMPLES / "variations.json")
+    await _run(panel, slow, slow.parent / "photo.png")
+    await _run(panel, EXAMPLES / "batch.json", EXAMPLES / "variations.json", EXAMPLES / "photo.png")
     running = await until(
         lambda: next((e for e in panel.model.jobs.values() if e.job.state is State.RUNNING), None)
     )
@@ -64,14 +65,18 @@ async def queue_done(panel: Panel) -> QPixmap:
 
 async def queue_failed(panel: Panel) -> QPixmap:
     bad = json.loads((EXAMPLES / "batch.json").read_text("utf-8"))
-    bad["6"]["inputs"]["upscale_method"] = "nearest"
+    bad["mask"] = {"class_type": "ImageToMask", "inputs": {"image": ["6", 0], "channel": "alpha"}}
+    bad["masked"] = {"class_type": "MaskToImage", "inputs": {"mask": ["mask", 0]}}
+    bad["saved"] = {
+        "class_type": "SaveImage", "inputs": {"images": ["masked", 0], "filename_prefix": "poster"}
+    }  # fmt: skip
     await _run(panel, *_examples(), until_done=True)
     await _run(panel, written(_below(panel) / "Poster set, enlarged.json", bad), until_done=True)
     return await _settled(panel)
 
 
 async def viewer(panel: Panel) -> QPixmap:
-    await _run(panel, EXAMPLES / "variations.json", until_done=True)
+    await _run(panel, EXAMPLES / "variations.json", EXAMPLES / "photo.png", until_done=True)
     panel.window.queue.open_viewer(0)
     return await _settled(panel)
 
@@ -93,6 +98,21 @@ async def targets(panel: Panel) -> QPixmap:
     return await _settled(panel)
 
 
+async def tune(panel: Panel) -> QPixmap:
+    """A job's values, one of them with several."""
+    await _run(panel, EXAMPLES / "hello.json", until_done=True)
+    written(_below(panel) / "Studio portrait.json", portrait())
+    panel.actions.tune_file(_below(panel) / "Studio portrait.json")
+    page = panel.tuner.page
+    await until(lambda: page.isVisible() and page.rows)
+    await asyncio.sleep(0.5)
+    steps = next(row for row in page.rows.values() if row.tunable.label == "Steps")
+    steps.vary.click()
+    steps.field.setText("20..40:10")
+    page._seeds.setText("4")
+    return await _settled(panel)
+
+
 PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
     "queue-empty": (queue_empty, _FULL),
     "queue-running": (queue_running, _FULL),
@@ -105,11 +125,13 @@ PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
     "welcome-min-window": (welcome, _SMALL),
     "settings": (settings, _FULL),
     "targets": (targets, _FULL),
+    "tune": (tune, _FULL),
 }
 
 
 def _examples() -> list[Path]:
-    return [EXAMPLES / f"{name}.json" for name in ("hello", "batch", "photo", "variations")]
+    names = ("hello", "batch", "photo", "variations")
+    return [*(EXAMPLES / f"{name}.json" for name in names), EXAMPLES / "photo.png"]
 
 
 def _below(panel: Panel) -> Path:
@@ -119,7 +141,8 @@ def _below(panel: Panel) -> Path:
 async def _run(panel: Panel, *paths: Path, until_done: bool = False) -> None:
     before = len(panel.model.jobs)
     panel.actions.run_files(paths)
-    await until(lambda: len(panel.model.jobs) == before + len(paths))
+    flows = sum(path.suffix == ".json" for path in paths)
+    await until(lambda: len(panel.model.jobs) == before + flows)
     if until_done:
         await until(lambda: all(entry.job.is_final for entry in panel.model.jobs.values()), 60)
 

@@ -17,7 +17,7 @@ from ..widgets.basics import Button, Elided, Wrapped, column, row, set_property
 from ..widgets.fields import Choice
 from ..widgets.small import Switch
 
-_LABEL_W, _FIELD_W, _LEAST_W, _TEXT_H = 176, 420, 320, 84
+_LABEL_W, _FIELD_W, _TEXT_H = 176, 336, 84
 #: More than that are typed: a list of them would take the window too long.
 _MOST_CHOICES = 400
 
@@ -85,7 +85,7 @@ class TunableRow(QWidget):
         line.addWidget(self.vary, 0, Qt.AlignmentFlag.AlignTop)
         if not wide:
             for each in (self._editor, self.field):
-                each.setMinimumWidth(_LEAST_W)
+                each.setMinimumWidth(_FIELD_W)
             line.addStretch(1)
         self.setLayout(line)
 

@@ -186,7 +186,7 @@ class Panel:
             self._sources = make_sources(
                 lambda: self.settings, local_url=self._local_url, name=self.chips.name
             )
-        return Intake(self._sources, self.settings)
+        return Intake(self._sources)
 
     async def _ask_worker(self, spec: JobSpec) -> Report:
         from .services import ask_worker
@@ -196,7 +196,11 @@ class Panel:
     async def _local_url(self) -> str | None:
         """The address of this computer's ComfyUI while it runs."""
         house = self._house()
-        return house.status.url if house is not None and house.status.state is ComfyState.RUNNING else None
+        if house is None:
+            return None
+        # Looked at, and not remembered: it may have been started a moment ago.
+        status = await house.look()
+        return status.url if status.state is ComfyState.RUNNING else None
 
     # The window.
 

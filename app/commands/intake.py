@@ -40,7 +40,7 @@ def make_intake(settings: Settings) -> Intake:
     def name(target: str) -> str:
         return f"endpoint {target}" if is_remote(target) else target
 
-    return Intake(make_sources(lambda: settings, local_url=url, name=name), settings)
+    return Intake(make_sources(lambda: settings, local_url=url, name=name))
 
 
 def handed_over(name: str) -> Dropped:

@@ -25,7 +25,6 @@ from ..preflight.intake import Intake, Taken, Wishes
 from ..preflight.report import Report
 from ..settings import Settings
 from ..workflows.fingerprint import fingerprint
-from ..workflows.inputs import ComfyFolders
 from .batch import SHOWN
 from .batch import jobs as jobs_in_words
 from .check import keyed, report_lines
@@ -50,7 +49,7 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     output = await asyncio.to_thread(_checked, arguments, settings)
     intake = make_intake(await keyed(settings, target))
     if is_varied(arguments):
-        taken = await varied(intake, target, arguments, ComfyFolders.of(settings.comfyui_dir))
+        taken = await varied(intake, target, arguments, await intake.folders())
     else:
         taken = [await _take(intake, name, target, arguments) for name in arguments.workflows]
     if not arguments.anyway and any(not each.report.is_ready for each in taken):

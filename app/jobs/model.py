@@ -27,6 +27,7 @@ class JobSpec:
         ttl_s: how long after sending the platform may keep it, waiting and running; None: likewise.
         retry_of: the id of the ended job that this one repeats.
         lacks: what is missing where it shall run, as an error; the job is on hold from its beginning then.
+        anyway: the outputs that can be made are wanted though others cannot.
         source: the file that it was made from. batch: the id that the jobs of one batch share.
     """
 
@@ -41,6 +42,7 @@ class JobSpec:
     id: str = field(default_factory=new_job_id)
     retry_of: str | None = None
     lacks: dict[str, Any] | None = None
+    anyway: bool = False
     source: str = ""
     batch: str = ""
 
@@ -57,6 +59,8 @@ class JobSpec:
             raise ValueError("a job's names must be texts and its prompt an object")
         if not isinstance(spec.files, dict) or not all(isinstance(p, str) for p in spec.files.values()):
             raise ValueError("a job's files must be paths by name")
+        if not isinstance(spec.anyway, bool):
+            raise ValueError("whether a job is wanted anyway must be true or false")
         if not isinstance(spec.lacks, dict | None):
             raise ValueError("what a job lacks must be an object")
         if not isinstance(spec.retry_of, str | None):

@@ -66,6 +66,9 @@ def _request(spec: JobSpec) -> dict[str, Any]:
     request: dict[str, Any] = {"workflow": spec.prompt, "client_job_id": spec.id}
     if spec.ui_workflow is not None:
         request["extra_pnginfo"] = {"workflow": spec.ui_workflow}
+    if spec.anyway or spec.lacks is not None:
+        # Held for what it lacks it was sent by the user's word: as from the browser, what can run of it runs.
+        request["allow_partial"] = True
     if spec.timeout_s is not None:
         request["timeout"] = spec.timeout_s
     return request

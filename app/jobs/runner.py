@@ -135,7 +135,8 @@ class Runner:
         spec = await self._store.spec(job.id)
         again = replace(spec, id=new_id or new_job_id(), retry_of=job.id, target=target or spec.target)
         # What it lacked may be there by now; ComfyUI itself has the last word.
-        return await self.submit(replace(again, lacks=None))
+        anyway = spec.anyway or spec.lacks is not None
+        return await self.submit(replace(again, lacks=None, anyway=anyway))
 
     async def remove(self, ids: Collection[str]) -> list[Job]:
         """Forget ended jobs and the inputs that were kept for them; those not there count as removed.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ..jobs.model import JobSpec
-from ..settings import Settings
 from ..workflows.collect import Dropped
 from ..workflows.convert import NodeCatalogue
 from ..workflows.edit import set_values
@@ -60,6 +59,7 @@ class Taken:
             files={name: str(path.absolute()) for name, path in self.files.items()},
             ui_workflow=self.ui,
             lacks=None if anyway or self.report.is_ready else dict(self.report.as_problem()),
+            anyway=anyway and not self.report.is_ready,
             source=str(self.path.absolute()),
         )
 
@@ -67,9 +67,9 @@ class Taken:
 class Intake:
     """Takes workflows in for one target after the other; what is known of a target is asked for once."""
 
-    def __init__(self, sources: Sources, settings: Settings) -> None:
+    def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._settings = settings
+        self._folders: ComfyFolders | None = None
 
     async def converted(self, found: Found, target: str) -> Workflow:
         """The workflow in the API form, by the node types of the target, of this computer, or of ComfyUI.
@@ -91,8 +91,14 @@ class Intake:
         """
         workflow = await self.converted(dropped.found, target)
         place, here = await self._sources.place(target), await self._sources.here()
-        folders = ComfyFolders.of(self._settings.comfyui_dir)
+        folders = await self.folders()
         return await asyncio.to_thread(_taken, dropped, workflow, wishes or Wishes(), place, here, folders)
+
+    async def folders(self) -> ComfyFolders:
+        """The folders of this computer's ComfyUI, asked for once."""
+        if self._folders is None:
+            self._folders = await self._sources.folders()
+        return self._folders
 
     async def judge(self, spec: JobSpec, target: str, *, anew: bool = False) -> Report:
         """What a job of earlier lacks at a place; ``anew``: what was known of places is asked for again."""

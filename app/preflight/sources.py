@@ -19,12 +19,14 @@ from pathlib import Path, PurePosixPath
 
 from worker.contract import OWN_FOLDER
 
+from ..comfyui.locate import folders_of
 from ..comfyui.status import object_info, system_stats
 from ..errors import BadInput, ComfyRunPodError
 from ..jobs.carriers.base import Carrier
 from ..jobs.carriers.pace import Pace
 from ..jobs.targets import DEMO, LOCAL, is_remote
 from ..settings import Settings
+from ..workflows.inputs import ComfyFolders
 from .catalogue import MOST_READ, Catalogue, Source, catalogue_of, shipped
 from .judging import Here, Place
 
@@ -78,6 +80,9 @@ class Sources:
         async with self._asking[target]:
             known = self._places.get(target)
             limit_s = _LISTED_S if is_remote(target) else _FRESH_S
+            if known is not None and target == LOCAL and not _is_running(known.place):
+                # Started meanwhile it knows more, and looking costs nothing.
+                known = None
             if known is None or time.monotonic() - known.at > limit_s:
                 known = _Known(await self._look(target), time.monotonic())
                 self._places[target] = known
@@ -90,6 +95,19 @@ class Sources:
         pace = await asyncio.to_thread(Pace(settings.data_dir).last)
         models = None if folder is None else folder / "models"
         return Here((await self.place(LOCAL)).catalogue, models, pace)
+
+    async def folders(self) -> ComfyFolders:
+        """The folders of this computer's ComfyUI: those it uses while it runs, else those where it lies."""
+        comfyui_dir, url = self._settings().comfyui_dir, await self._local_url()
+        if url is not None:
+            try:
+                found = await folders_of(url, comfyui_dir)
+            except ComfyRunPodError as error:
+                log.info("%s", error)
+            else:
+                temp = None if comfyui_dir is None else comfyui_dir / "temp"
+                return ComfyFolders(found.input_dir, found.output_dir, temp)
+        return ComfyFolders.of(comfyui_dir)
 
     async def converting(self, target: str) -> list[Catalogue]:
         """Catalogues for converting, the best one first; the last one is that of ComfyUI's own nodes."""
@@ -192,6 +210,10 @@ class Sources:
         except (OSError, BadInput) as error:
             log.warning("%s", error)
             return None
+
+
+def _is_running(place: Place) -> bool:
+    return place.catalogue is not None and place.catalogue.source is Source.RUNNING
 
 
 def _by_kind(paths: list[PurePosixPath]) -> dict[str, frozenset[str]]:

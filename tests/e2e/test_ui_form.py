@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from app.cli import main
-from tests.e2e.conftest import Cli
+from tests.e2e.conftest import Cli, written
 from tests.engines import ENGINES, Engine, started
 from tests.unit.workflows.cases import HERE, bare, load
 
@@ -107,6 +107,38 @@ def test_they_are_ready_and_become_what_the_browser_sends(
         assert main(["convert", file, "--target", "local"]) == 0
         sent = json.loads(capsys.readouterr().out)
         assert bare(sent) == bare(load(HERE / f"{name}.api.json")), name
+
+
+def test_what_comfyui_has_in_a_subfolder_is_an_input_and_a_partly_valid_one_runs_in_part(
+    attached: Cli, engine: Engine, tmp_path: Path
+) -> None:
+    """The folders are those that the running ComfyUI uses, wherever it lies."""
+    (engine.input / "clipspace").mkdir(exist_ok=True)
+    Image.new("RGB", (8, 8), "red").save(engine.input / "clipspace" / "mask.png")
+    save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "sub"}}
+    load = {"class_type": "LoadImage", "inputs": {"image": "clipspace/mask.png [input]"}}
+    flow = {"1": load, "2": save}
+    ran = attached.run(
+        "run", written(tmp_path / "sub.json", flow), "--target", "local", "--output", tmp_path / "out"
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    # The browser runs what can be run; so do we, when the user says so.
+    partly = {
+        **flow,
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "no"}},
+    }
+    partly["4"] = {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 0, "height": 8, "batch_size": 1, "color": 0},
+    }
+    where = (written(tmp_path / "part.json", partly), "--target", "local", "--output", tmp_path / "part")
+    held = attached.run("run", *where)
+    assert held.returncode == 1
+    assert "node 4 width" in held.stderr
+    ran = attached.run("run", *where, "--anyway")
+    assert ran.returncode == 0, ran.stderr
+    assert [path.name[:4] for path in (tmp_path / "part").iterdir()] == ["sub_"]
 
 
 def pictures(job: dict[str, Any]) -> list[tuple[str, list[Any]]]:

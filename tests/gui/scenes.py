@@ -313,6 +313,18 @@ async def _settings(panel: Panel) -> None:
     panel.window.show_page("settings")
 
 
+async def _tune(panel: Panel) -> None:
+    """The page of a job's values, with all that it can show open."""
+    page = panel.tuner.page
+    panel.actions.tune(FLUX.job.id)
+    await until(lambda: page.isVisible() and not panel.scope._tasks)
+    steps = next(each for each in page.rows.values() if each.tunable.label == "Steps")
+    steps.vary.click()
+    steps.field.setText("20..40:10")
+    page.all_button.click()
+    await until(lambda: len(page.rows) > 12 and not page._settle.isActive())
+
+
 async def _overlays(panel: Panel) -> None:
     """The target menu, the endpoint's popover and a toast, all at once."""
     await _queue_running(panel)
@@ -345,6 +357,7 @@ SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "welcome": ((), _welcome_not_found, FULL),
     "settings": (JOBS, _settings, FULL),
     "overlays": (JOBS, _overlays, FULL),
+    "tune": (JOBS, _tune, FULL),
 }
 
 

@@ -146,10 +146,10 @@ async def test_the_ring_is_drawn_after_tab_and_not_after_a_click(theme: Theme, t
         head.search.setFocus(Qt.FocusReason.MouseFocusReason)
         assert not ring.isVisible()
         press(Key.Key_Tab)
-        assert focused() is head.more
+        assert focused() is head.recent
         assert ring.isVisible()
         box = ring.geometry().adjusted(5, 5, -5, -5)
-        assert box.topLeft() == head.more.mapTo(window, QPoint(0, 0))
+        assert box.topLeft() == head.recent.mapTo(window, QPoint(0, 0))
         assert box.size() == head.more.size()
         assert colour_at(window, ring.x() + 1, ring.geometry().center().y()) == theme.colours.ring
         QTest.mouseClick(head.filters._buttons["active"], Qt.MouseButton.LeftButton)

@@ -29,7 +29,7 @@ class QueueHead(QWidget):
         self.title, self.count = Text(theme, "Queue", "title"), Text(theme, "", "body", "text3")
         self.filters = Segments(theme, _FILTERS, "Show")
         self.filters.choose("all")
-        self.search = SearchField(theme, "Search jobs", 184)
+        self.search = SearchField(theme, "Search jobs", 140)
         self.search_button = Button(theme, kind="icon", icon="search", tip="Search jobs", keys="Ctrl+F")
         self.search_button.hide()
         self.recent = Button(

@@ -65,7 +65,7 @@ def call(*words: str | Path) -> argparse.Namespace:
 
 
 async def made(*words: str | Path) -> list[Taken]:
-    intake = Intake(known(), Settings(data_dir=Path("none"), output_dir=Path("none")))
+    intake = Intake(known())
     return await varied(intake, ENDPOINT, call(*words), ComfyFolders())
 
 

@@ -34,6 +34,12 @@ async def test_nothing_is_sent_before_the_users_word(world: World) -> None:
     job = await world.reaches(job_id, State.WAITING)
     assert job.error is None
     assert world.calls["run"] == 2
+    # As from the browser, what can run of it runs; of a job that lacks nothing all must.
+    taken = [(await world.take())[1] for _ in range(2)]
+    assert [(each["client_job_id"], each.get("allow_partial")) for each in taken] == [
+        (after, None),
+        (job_id, True),
+    ]
 
 
 async def test_it_says_what_is_missing(world: World) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from app.errors import BadInput
 from app.files import resource
@@ -221,3 +223,35 @@ def test_the_pace_is_that_of_the_last_large_file(tmp_path: Path) -> None:
     assert Pace(tmp_path).last() == 5_000_000
     (tmp_path / "upload-pace.json").write_text('{"bytes_per_s": "fast"}', "utf-8")
     assert pace.last() is None
+
+
+async def test_a_comfyui_that_has_just_started_is_seen_at_once(tmp_path: Path) -> None:
+    async def object_info(_request: web.Request) -> web.Response:
+        return web.json_response(NODES)
+
+    async def stats(_request: web.Request) -> web.Response:
+        return web.json_response({"system": {"comfyui_version": "0.3.64"}})
+
+    app = web.Application()
+    app.add_routes([web.get("/object_info", object_info), web.get("/system_stats", stats)])
+    made = Settings(data_dir=tmp_path / "data", output_dir=tmp_path)
+    url: list[str | None] = [None]
+
+    async def local_url() -> str | None:
+        return url[0]
+
+    async with TestServer(app) as server:
+        known = Sources(
+            lambda: made, local_url=local_url, carrier=lambda _: LocalFolder(tmp_path), name=lambda key: key
+        )
+        assert (await known.place("local")).catalogue is None
+        url[0] = str(server.make_url("")).rstrip("/")
+        own = (await known.place("local")).catalogue
+        assert own is not None
+        assert own.about == "ComfyUI 0.3.64 on this computer"
+        # Kept for when it is stopped again.
+        url[0] = None
+        known.forget()
+        kept = (await known.place("local")).catalogue
+        assert kept is not None
+        assert kept.about.endswith("as last seen")

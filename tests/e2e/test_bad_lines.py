@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,12 +130,20 @@ def test_a_host_that_has_no_name_is_told_and_waited_for(cli: Cli, tmp_path: Path
         jobs = cli.jobs()
         return jobs and jobs[0]["state"] == "on_hold" and jobs[0]
 
-    job = until(held, 60, 0.5)
+    def stopped_while_held(process: subprocess.Popen[str]) -> bool:
+        process.send_signal(signal.SIGSTOP)
+        if held():
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    job = until(held, 60, 0.1)
     assert job["hold"] == "engine_down"
     assert "reached" in job["error"]["summary"], job["error"]
-    # Asked to end, it first learns what became of the request that may be under way just now.
-    running.send_signal(signal.SIGINT)
-    running.communicate(timeout=60)
+    # Killed while it waits: of a request in the middle nobody could say what became of it.
+    until(lambda: stopped_while_held(running), 60, 0.1)
+    running.kill()
+    running.communicate()
     # The name is there again: the job was not lost, and is sent for the first time.
     before = queued(at)
     with behind(at, cli) as line:

@@ -90,7 +90,7 @@ def test_every_command_works(cli: Cli, home: Path, results: Path, runpod_stand_i
     parts = dict(re.findall(r"^>>> (\d+)\n(.*?)(?=^>>> |\Z)", ran.stdout, re.DOTALL | re.MULTILINE))
     said = {line: parts.get(str(n), "") for n, line in enumerate(commands())}
     runs = [line for line in commands() if " run " in line]
-    assert len(runs) == 6
+    assert len(runs) == 7
     for line in runs:
         paths = [Path(path) for path in said[line].splitlines()]
         assert paths, line

@@ -249,7 +249,7 @@ LIKELY = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(
     data=LIKELY | ANY, status=st.sampled_from([200, 200, 200, 204, 302, 400, 401, 403, 404, 422, 429, 500])
 )

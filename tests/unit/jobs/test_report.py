@@ -305,7 +305,7 @@ def with_secret(draw: st.DrawFn) -> tuple[str, str]:
     return f"{before} {held} {after}", secret
 
 
-@settings(max_examples=400)
+@settings(max_examples=120)
 @given(with_secret(), st.sampled_from(["log", "traceback", "summary", "hint", "note", "name"]))
 def test_no_secret_comes_through(held: tuple[str, str], where: str) -> None:
     text, secret = held

@@ -125,7 +125,7 @@ def test_a_full_disk_is_said(volume: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert put(volume, order(0, CONTENT))["complete"] is True
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(content=st.binary(max_size=300), moves=st.data())
 def test_in_any_sizes_orders_and_repetitions_the_file_is_the_same(
     content: bytes, moves: st.DataObject
@@ -292,7 +292,7 @@ JSON = st.recursive(
 KEYS = ("path", "paths", "offset", "length", "size", "data", "sha256", "uploader")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=80)
 @given(
     command=st.sampled_from(sorted(COMMANDS)),
     asked=st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON)),

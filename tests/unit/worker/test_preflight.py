@@ -291,7 +291,7 @@ NODES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.dictionaries(IDS, NODES | JSON, max_size=5), st.sampled_from([(), NEW]))
 def test_no_workflow_breaks_the_look(workflow: dict[str, Any], version: tuple[int, ...]) -> None:
     verdict = examined(workflow, info(version), Folders(Path("/nowhere")), {"checkpoints": MODELS})
@@ -304,7 +304,7 @@ def test_no_workflow_breaks_the_look(workflow: dict[str, Any], version: tuple[in
         refusal_of(verdict.problems)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(
     st.dictionaries(
         st.sampled_from(["Save", "A"]), JSON | st.fixed_dictionaries({"input": JSON, "output": JSON})

@@ -116,7 +116,7 @@ def tried(ui: Any) -> Converted | CannotConvert:
     return refusal
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(ui=UI)
 def test_any_graph_is_converted_or_refused(ui: Raw) -> None:
     before = repr(ui)
@@ -134,7 +134,7 @@ def test_any_graph_is_converted_or_refused(ui: Raw) -> None:
                     assert isinstance(slot, int)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(raw=JSON | st.dictionaries(st.sampled_from(["nodes", "links", "definitions", "extra"]), JSON))
 def test_any_json_is_converted_or_refused(raw: Any) -> None:
     tried(raw)

@@ -195,7 +195,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(prompt=JSON, workflow=JSON, kind=st.sampled_from(["png tEXt", "webm", "safetensors", "flac"]))
 def test_any_json_in_a_file_is_a_workflow_or_refused(
     tmp_path_factory: pytest.TempPathFactory, prompt: Any, workflow: Any, kind: str

@@ -132,7 +132,7 @@ def test_arguments_name_files_and_folders(comfy: Path, tmp_path: Path) -> None:
             inputs_from([argument], flow)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.text(max_size=40)
     | st.lists(st.sampled_from(["..", "a", "/", "\\", "~", "sub", ".", " "])).map("".join)

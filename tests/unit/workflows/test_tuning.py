@@ -484,7 +484,7 @@ NODES = st.fixed_dictionaries(
 PROMPTS = st.dictionaries(st.sampled_from(IDS), NODES | NODES | ANY, max_size=5)
 
 
-@settings(deadline=1000, max_examples=50)
+@settings(max_examples=50)
 @given(prompt=PROMPTS | ANY, catalogue=st.sampled_from([None, CATALOGUE]))
 def test_nothing_makes_it_raise(prompt: Any, catalogue: NodeCatalogue | None) -> None:
     found = tunables(prompt, catalogue)
@@ -496,7 +496,7 @@ def test_nothing_makes_it_raise(prompt: Any, catalogue: NodeCatalogue | None) ->
         assert each.label
 
 
-@settings(deadline=1000, max_examples=25)
+@settings(max_examples=25)
 @given(prompt=st.dictionaries(st.sampled_from(IDS), NODES, min_size=1), data=st.data())
 def test_a_change_alters_nothing_else(prompt: dict[str, Any], data: st.DataObject) -> None:
     found = tunables(prompt)

@@ -54,7 +54,7 @@ from .workflows.collect import PICTURES
 if TYPE_CHECKING:
     from .comfyui.house import House
     from .preflight.intake import Intake
-    from .preflight.report import Report
+    from .preflight.report import Lack, Report
     from .preflight.sources import Sources
 
 _PAGE = 200
@@ -114,6 +114,7 @@ class Panel:
             offer_picture=self._offer_picture,
             tune=lambda spec: self.tuner.open(spec),
             ask_worker=self._ask_worker,
+            upload=self._upload,
             show_words=lambda words: self.window.queue.head.show_words(words),
             ran=lambda paths: self.recents.ran(paths, time.time()),
         )
@@ -192,6 +193,11 @@ class Panel:
         from .services import ask_worker
 
         return await ask_worker(self.settings, spec.target, spec.prompt, spec.files)
+
+    async def _upload(self, lacks: Sequence[Lack]) -> None:
+        from .services import upload_models
+
+        await upload_models(self.settings, lacks)
 
     async def _local_url(self) -> str | None:
         """The address of this computer's ComfyUI while it runs."""

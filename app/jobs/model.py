@@ -153,6 +153,12 @@ class Job:
         return self.state is State.ON_HOLD and self.hold is Hold.MISSING
 
     @property
+    def can_upload(self) -> bool:
+        """It lacks nothing but models that are on this computer."""
+        details = (self.error or {}).get("details")
+        return self.lacks and isinstance(details, Mapping) and bool(details.get("upload"))
+
+    @property
     def is_sought(self) -> bool:
         """On hold, and may go on without the user: a worker may be seen to have it."""
         details = (self.error or {}).get("details")

@@ -82,6 +82,13 @@ class Report:
             "warnings": list(self.warnings),
         }
 
+    @property
+    def to_upload(self) -> tuple[Lack, ...]:
+        """The models that are missing, when nothing else is and all of them are on this computer."""
+        certain = [lack for lack in self.lacks if lack.certain]
+        here = all(lack.kind == "model" and lack.here is not None and lack.folder for lack in certain)
+        return tuple(certain) if here else ()
+
     def as_problem(self) -> Mapping[str, Any]:
         """As a job that is held for it has it in place of an error."""
         certain = [lack for lack in self.lacks if lack.certain]
@@ -89,7 +96,7 @@ class Report:
             "summary": self.headline,
             "hint": "",
             "code": "lacking",
-            "details": {"lacks": [lack.to_json() for lack in certain]},
+            "details": {"lacks": [lack.to_json() for lack in certain], "upload": len(self.to_upload)},
         }
 
     @property

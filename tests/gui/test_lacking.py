@@ -177,3 +177,46 @@ async def test_a_folder_of_500_pictures_never_holds_the_window(theme: Theme, tmp
         assert turns > 50
         button(questions[0], "Queue 500").click()
         await until(lambda: len(sent) == 500)
+
+
+@on_loop
+async def test_models_that_are_here_are_uploaded_and_the_job_goes_on(theme: Theme, tmp_path: Path) -> None:
+    model = tmp_path / "film.safetensors"
+    model.write_bytes(b"x" * 1000)
+    lack = Lack(
+        "model", "The volume has no film.safetensors.", model.name, "2", folder="loras", here=model, size=1000
+    )
+    missing = Report(ENDPOINT, "", (lack,))
+    reports = [missing, Report(ENDPOINT)]
+    async with scene("queue_running", theme, tmp_path / "1") as panel:
+        spec = await panel.desk.store.spec(next(iter(panel.model.jobs)))
+        spec = replace(spec, id=new_job_id(), name="Portrait", lacks=dict(missing.as_problem()))
+        job = await panel.desk.store.add(spec)
+        panel.feed.take(JobEvent(job))
+        await until(lambda: job.id in panel.model.jobs)
+        panel.window.queue.select(job.id)
+        await until(panel.window.queue.inspector.isVisible)
+        (box,) = panel.window.queue.inspector.findChildren(ErrorBox)
+        assert box.remedies[0].text().strip() == "Upload and run"
+        brought: list[Path | None] = []
+        retried: list[str] = []
+
+        async def looked_again(_job: Any) -> Report:
+            return reports.pop(0)
+
+        async def upload(report: Report) -> None:
+            brought.extend(each.here for each in report.to_upload)
+
+        async def retry(job_id: str) -> Any:
+            retried.append(job_id)
+            return job
+
+        panel.actions.launch.looked_again = looked_again  # type: ignore[method-assign]
+        panel.actions.launch.upload = upload  # type: ignore[method-assign]
+        panel.desk.retry = retry  # type: ignore[method-assign]
+        button(box, "Upload and run").click()
+        await until(lambda: retried)
+        assert (brought, retried) == ([model], [job.id])
+    # Something else missing as well cannot be mended by that.
+    other = Lack("node", "No X.", "X", "3")
+    assert Report(ENDPOINT, "", (lack, other)).to_upload == ()

@@ -59,6 +59,16 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model of this computer, and its place below the volume's root; ``size`` in bytes."""
+
+    name: str
+    path: Path
+    stored_at: PurePosixPath
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """A file on a volume: its path from the root, its size in bytes, and when it was changed, since 1970."""
 

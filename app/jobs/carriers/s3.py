@@ -20,13 +20,14 @@ from typing import Any, BinaryIO
 
 from worker.contract import FileEntry
 
-from ...errors import Unreachable
+from ...errors import BadInput, Unreachable
 from .access import VolumeAccess
 from .base import (
     MOST_LISTED,
     MOST_READ,
     CannotCarry,
     Listed,
+    ModelFile,
     Parcel,
     ResultDamaged,
     Stopped,
@@ -76,6 +77,15 @@ class VolumeS3:
     async def put(self, parcel: Parcel, *, uploader: str, again: bool = False) -> None:
         await in_thread(lambda stop: self._put(parcel, again, stop))
 
+    async def bring(self, model: ModelFile) -> None:
+        """Have a model on the volume; the same again goes on with what is there. Nothing is overwritten.
+
+        Raises:
+            BadInput: when another file of its name is there, or it cannot be read.
+            ComfyRunPodError: when it cannot be sent.
+        """
+        await in_thread(lambda stop: self._bring(model, stop))
+
     async def fetch(self, entry: FileEntry, aside: Path) -> None:
         await in_thread(lambda stop: self._fetch(entry, aside, stop))
 
@@ -92,7 +102,17 @@ class VolumeS3:
         if self._made is not None:
             await asyncio.to_thread(self._made.close)
 
-    def _put(self, parcel: Parcel, again: bool, stop: threading.Event) -> None:
+    def _bring(self, model: ModelFile, stop: threading.Event) -> None:
+        with self._trouble(f"{model.name} cannot be sent"):
+            there = self._size(str(model.stored_at))
+        if there not in (None, model.size):
+            raise BadInput(
+                f"The volume has another {model.name}, of {there} bytes instead of {model.size}.",
+                hint="Rename one of the two.",
+            )
+        self._put(model, False, stop)
+
+    def _put(self, parcel: Parcel | ModelFile, again: bool, stop: threading.Event) -> None:
         client, bucket, key = self._client(), self._access.volume_id, str(parcel.stored_at)
         with self._trouble(f"{parcel.name} cannot be sent"):
             if not again and self._size(key) == parcel.size:
@@ -113,7 +133,7 @@ class VolumeS3:
             if self._pace is not None:
                 self._pace.note(parcel.size, time.monotonic() - begun)
 
-    def _in_parts(self, file: BinaryIO, key: str, parcel: Parcel, stop: threading.Event) -> None:
+    def _in_parts(self, file: BinaryIO, key: str, parcel: Parcel | ModelFile, stop: threading.Event) -> None:
         client, place = self._client(), {"Bucket": self._access.volume_id, "Key": key}
         length = max(self._part, -(-parcel.size // _LARGEST_PARTS))
         upload = self._uploads.get(key)

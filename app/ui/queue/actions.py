@@ -44,6 +44,8 @@ class Actions:
     ) -> None:
         self._theme, self._desk, self._model, self._notices = theme, desk, model, notices
         self._state, self._scope, self._around = state, scope, around
+        #: Jobs whose models are on their way.
+        self._uploading: set[str] = set()
         self.launch = Launch(desk, notices, state, around, self._ask)
 
     def run_files(self, paths: Sequence[Path]) -> None:
@@ -77,6 +79,11 @@ class Actions:
     def tune(self, job_id: str) -> None:
         """Change a job's values, and run it anew."""
         self._scope.start(self._tune(job_id), "tune")
+
+    def upload_and_run(self, job_id: str) -> None:
+        """Bring the models that a job lacks to the volume; it goes on when all is there."""
+        for job in self._known([job_id]):
+            self._scope.start(self._upload_and_run(job), f"upload-{job.id}")
 
     def ask_worker(self, job_id: str) -> None:
         """Have a worker itself say what a job lacks, after a question, for it is billed."""
@@ -204,6 +211,23 @@ class Actions:
         report = await self.launch.asked_worker(job)
         if report is not None:
             await self._go_on(job, report)
+
+    async def _upload_and_run(self, job: Job) -> None:
+        if job.id in self._uploading:
+            return
+        report = await self.launch.looked_again(job)
+        models = report.to_upload
+        if not models:
+            await self._go_on(job, report)
+            return
+        names = ", ".join(lack.name for lack in models)
+        self._notices.tell(Notice(f"Uploading for {job.name}", f"{names}. The job goes on when it is there."))
+        self._uploading.add(job.id)
+        try:
+            await self.launch.upload(report)
+        finally:
+            self._uploading.discard(job.id)
+        await self._check_again(job)
 
     async def _go_on(self, job: Job, report: Report) -> None:
         """Say what a look at a job's needs gave; one that waited for them goes on when all is there."""

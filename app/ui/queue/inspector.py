@@ -346,7 +346,9 @@ def _remedies(job: Job, other: str) -> list[Remedy]:
     """What can be done about a job that failed, or that waits for a word."""
     if job.lacks:
         elsewhere = [("run_on_other", f"Run on {other}", "monitor")] if other else []
+        upload = [("upload", "Upload and run", "upload")] if job.can_upload and is_remote(job.target) else []
         return [
+            *upload,
             ("check_again", "Check again", "refresh-cw"),
             ("retry", "Run anyway", "play"),
             *elsewhere,

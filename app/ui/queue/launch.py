@@ -27,7 +27,7 @@ from ..state import WindowState
 
 if TYPE_CHECKING:
     from ...preflight.intake import Intake, Taken
-    from ...preflight.report import Report
+    from ...preflight.report import Lack, Report
     from ...workflows.convert import NodeCatalogue
 
 _ASK_ABOVE = 20
@@ -48,6 +48,7 @@ class Surroundings:
         offer_picture: a picture without a workflow was dropped; True when it is made use of.
         tune: opens the page where a job's values are changed.
         ask_worker: has a worker of its target say what a job lacks, which is billed on RunPod.
+        upload: brings models of this computer to the volume.
         show_words: shows the jobs with these words only.
         ran: told which files were queued.
     """
@@ -63,6 +64,7 @@ class Surroundings:
     offer_picture: Callable[[Path], Awaitable[bool]]
     tune: Callable[[JobSpec], Awaitable[object]]
     ask_worker: Callable[[JobSpec], Awaitable[Report]]
+    upload: Callable[[Sequence[Lack]], Awaitable[None]]
     show_words: Callable[[str], None] = lambda _: None
     ran: Callable[[Sequence[str]], None] = lambda _: None
 
@@ -172,6 +174,11 @@ class Launch:
         """What of a job nobody can be asked about for free: ``nodes``, ``models``."""
         await self._ready()
         return (await self._around.intake().judge(spec, spec.target)).unchecked
+
+    async def upload(self, report: Report) -> None:
+        """Bring the models that a job lacks to the volume."""
+        await self._ready()
+        await self._around.upload(report.to_upload)
 
     async def asked_worker(self, job: Job) -> Report | None:
         """What a worker says that a job lacks; None: the user did not want to pay for that."""

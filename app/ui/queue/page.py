@@ -460,6 +460,8 @@ class QueuePage(QWidget):
                 actions.run_on_other([job_id])
             case "tune":
                 actions.tune(job_id)
+            case "upload":
+                actions.upload_and_run(job_id)
             case "ask_worker":
                 actions.ask_worker(job_id)
             case "check_again":

@@ -10,17 +10,17 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from app.errors import Unreachable
+from app.errors import BadInput, Unreachable
 from app.jobs.addresses import download
 from app.jobs.carriers.access import VolumeAccess
-from app.jobs.carriers.base import CannotCarry, Parcel, ResultDamaged, ResultMissing
+from app.jobs.carriers.base import CannotCarry, ModelFile, Parcel, ResultDamaged, ResultMissing
 from app.jobs.carriers.choice import Either, remote_carrier
 from app.jobs.carriers.commands import Commands
 from app.jobs.carriers.s3 import VolumeS3
@@ -274,3 +274,22 @@ async def test_a_bucket_in_trouble_is_asked_again_later_and_its_address_not_told
             await download(replace(ENTRY, type="s3_url", data=url), tmp_path / "aside")
     assert "X-Amz" not in str(caught.value) + caplog.text
     assert not seen[0] & {"authorization", "cookie"}
+
+
+async def test_a_model_is_brought_to_its_place_and_nothing_is_overwritten(
+    access: VolumeAccess, volume: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "film.safetensors"
+    path.write_bytes(CONTENT)
+    place = PurePosixPath("comfyui/models/loras/film.safetensors")
+    model = ModelFile("film.safetensors", path, place, len(CONTENT))
+    carrier = VolumeS3(access, part=100_000)
+    await carrier.bring(model)
+    assert (volume / place).read_bytes() == CONTENT
+    await carrier.bring(model)
+    path.write_bytes(b"another")
+    with pytest.raises(BadInput, match=r"has another film\.safetensors"):
+        await carrier.bring(replace(model, size=7))
+    assert (volume / place).read_bytes() == CONTENT
+    (volume / place).unlink()
+    await carrier.close()

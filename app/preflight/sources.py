@@ -72,6 +72,8 @@ class Sources:
         self._name = name
         self._places: dict[str, _Known] = {}
         self._read: dict[str, Catalogue] = {}
+        #: By the address of the ComfyUI that uses them: finding them out may take a while.
+        self._folders: dict[str, ComfyFolders] = {}
         #: One for each target: a volume that is slow to answer keeps nobody else waiting.
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -99,15 +101,17 @@ class Sources:
     async def folders(self) -> ComfyFolders:
         """The folders of this computer's ComfyUI: those it uses while it runs, else those where it lies."""
         comfyui_dir, url = self._settings().comfyui_dir, await self._local_url()
-        if url is not None:
+        if url is None:
+            return ComfyFolders.of(comfyui_dir)
+        if url not in self._folders:
             try:
                 found = await folders_of(url, comfyui_dir)
             except ComfyRunPodError as error:
                 log.info("%s", error)
-            else:
-                temp = None if comfyui_dir is None else comfyui_dir / "temp"
-                return ComfyFolders(found.input_dir, found.output_dir, temp)
-        return ComfyFolders.of(comfyui_dir)
+                return ComfyFolders.of(comfyui_dir)
+            temp = None if comfyui_dir is None else comfyui_dir / "temp"
+            self._folders[url] = ComfyFolders(found.input_dir, found.output_dir, temp)
+        return self._folders[url]
 
     async def converting(self, target: str) -> list[Catalogue]:
         """Catalogues for converting, the best one first; the last one is that of ComfyUI's own nodes."""
@@ -120,6 +124,7 @@ class Sources:
     def forget(self) -> None:
         """Ask anew: settings have changed, or models were brought to a volume."""
         self._places.clear()
+        self._folders.clear()
 
     async def _look(self, target: str) -> Place:
         if target == DEMO:

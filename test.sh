@@ -50,11 +50,7 @@ worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carrier
 lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
 other="tests/e2e/test_secrets.py tests/e2e/test_many.py tests/e2e/test_other_worker.py"
 window() {
-    failed=0
-    part window 100 tests/gui || failed=$?
-    # shellcheck disable=SC2086 # a list of files
-    part other 150 $other || failed=$?
-    return "$failed"
+    part window 100 tests/gui
 }
 # shellcheck disable=SC2086 # lists of files
 lines() {
@@ -76,6 +72,8 @@ lines &
 lines=$!
 failed=0
 part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz || failed=$?
+# shellcheck disable=SC2086 # a list of files
+part other 150 $other || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?

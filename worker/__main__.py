@@ -101,7 +101,21 @@ def _clean_up(config: Config) -> None:
     upkeep.remove_memories(config.cleanup_age_s)
 
 
+def _leave_the_clock_unmeasured() -> None:
+    """Spare a cold start a second: the SDK asks for the processor's name when it is imported.
+
+    The library that it asks measures the clock for that, in processes of their own. Without an answer the SDK
+    writes, in a report that only its debugger makes, that the name is not known.
+    """
+    try:
+        import cpuinfo
+    except ImportError:  # another version of the SDK, without that library
+        return
+    cpuinfo.get_cpu_info = dict
+
+
 def _serve(worker: Worker, config: Config, own: OwnComfy | None, finish_logs: Callable[[], None]) -> None:
+    _leave_the_clock_unmeasured()
     # It takes a third of a second and more.
     import runpod
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import logging
 import sys
@@ -16,6 +17,8 @@ from ..settings import RedactingFilter, Settings
 
 log = logging.getLogger(__name__)
 
+#: Where a command is found that has no module of its own name.
+_MODULES = {"key": "account", "account": "catalogue", "convert": "check"}
 Command = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 
 
@@ -42,25 +45,10 @@ def dispatch(arguments: argparse.Namespace) -> int:
 
 
 def _command(name: str) -> Command:
-    if name == "key":
-        from .account import key
-
-        return key
-    if name == "account":
-        from .catalogue import account
-
-        return account
-    from . import check, endpoint, jobs, run, spend
-
-    commands: dict[str, Command] = {
-        "run": run.run,
-        "check": check.check,
-        "convert": check.convert,
-        "jobs": jobs.jobs,
-        "endpoint": endpoint.endpoint,
-        "spend": spend.spend,
-    }
-    return commands[name]
+    # Only what the command needs: the others bring clients and servers with them.
+    module = importlib.import_module(f".{_MODULES.get(name, name)}", __name__)
+    command: Command = getattr(module, name)
+    return command
 
 
 def _set_up_logging(settings: Settings, *, verbose: bool) -> None:

@@ -32,12 +32,15 @@ _NAMES = {
     "emoji": "🏔️🌅 Zwölf 👩🏽‍🎨 études " * 6,
 }
 
-_LOOKS = [(name, size) for name in SCENES for size in (FULL, SMALL)]
+#: In a small window what is cut is cut first; the usual size is looked at with the long runs, too.
+_LOOKS = [(name, SMALL) for name in SCENES]
+_LOOKS += [("queue_running", FULL), *(("queue_error", size) for size in ((1180, 720), (1300, 800)))]
+_OTHERS = [(name, FULL) for name in SCENES if name != "queue_running"] + [("queue_error", (1600, 1000))]
+_ALL = [pytest.param(*look, id=str(look)) for look in _LOOKS]
+_ALL += [pytest.param(*look, id=str(look), marks=pytest.mark.long) for look in _OTHERS]
 
-_LOOKS += [("queue_error", size) for size in ((1180, 720), (1300, 800), (1600, 1000))]
 
-
-@pytest.mark.parametrize(("name", "size"), _LOOKS, ids=str)
+@pytest.mark.parametrize(("name", "size"), _ALL)
 def test_nothing_is_cut_and_nothing_scrolls_sideways(
     theme: Theme, tmp_path: Path, name: str, size: tuple[int, int]
 ) -> None:
@@ -140,7 +143,9 @@ async def test_a_toast_leaves_an_open_menu_alone(theme: Theme, tmp_path: Path) -
         assert isinstance(QApplication.activePopupWidget(), Popover)
 
 
-@pytest.mark.parametrize("ratio", ["1.25", "1.5", "2"])
+@pytest.mark.parametrize(
+    "ratio", [pytest.param("1.25", marks=pytest.mark.long), "1.5", pytest.param("2", marks=pytest.mark.long)]
+)
 def test_on_scaled_screens_everything_fits_and_pictures_are_sharp(tmp_path: Path, ratio: str) -> None:
     env = os.environ | {"QT_SCALE_FACTOR": ratio}
     done = subprocess.run(

@@ -48,21 +48,25 @@ part() {
 }
 worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carriers.py"
 lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
-other="tests/e2e/test_secrets.py tests/e2e/test_many.py tests/e2e/test_other_worker.py"
+other="tests/e2e/test_secrets.py tests/e2e/test_many.py"
+waiting="tests/e2e/test_other_worker.py"
 window() {
-    part window 100 tests/gui
+    failed=0
+    part window 100 tests/gui || failed=$?
+    # shellcheck disable=SC2086 # a list of files
+    part waiting 150 $waiting || failed=$?
+    return "$failed"
 }
 # shellcheck disable=SC2086 # lists of files
 lines() {
     failed=0
     part lines 350 $lines || failed=$?
     part worker 400 $worker || failed=$?
-    part fuzz 450 tests/fuzz || failed=$?
     return "$failed"
 }
 program() {
     # shellcheck disable=SC2046,SC2086 # a list of options
-    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines $other)
+    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines $other $waiting)
 }
 window &
 window=$!
@@ -73,9 +77,10 @@ lines=$!
 failed=0
 part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz || failed=$?
 # shellcheck disable=SC2086 # a list of files
-part other 150 $other || failed=$?
+part other 500 $other || failed=$?
+part fuzz 450 tests/fuzz || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in rest lines worker fuzz program other window; do cat "$logs/$log"; done
+for log in rest lines worker fuzz program other window waiting; do cat "$logs/$log"; done
 exit "$failed"

@@ -90,6 +90,7 @@ async def follow_prompt(
     deadline = math.inf
     ask_at = now if found else now + patience.quiet_s
     while True:
+        had_started = state.started
         event = await _next(events, min(ask_at, deadline, now + _LOOK_S) - now)
         now = loop.time()
         if event is not None:
@@ -104,8 +105,10 @@ async def follow_prompt(
                 return entry
             now = loop.time()
             ask_at = now + (patience.quiet_s if client.connected else min(_POLL_S, patience.quiet_s))
-        if not client.connected:
+        if not client.connected or state.started is not had_started:
+            # While it waited it had nothing to tell; from now on it has.
             state.heard_at = now
+        if not client.connected:
             ask_at = min(ask_at, now + _POLL_S)
         if state.started and deadline == math.inf and patience.run_s:
             deadline = now + patience.run_s

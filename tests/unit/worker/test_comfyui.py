@@ -221,6 +221,20 @@ async def test_a_prompt_of_which_nothing_is_told_is_given_up_while_the_websocket
     assert caught.value.code == "execution_timeout"
 
 
+async def test_silence_counts_from_when_it_runs_and_not_from_when_it_waited(follow: Following) -> None:
+    follow.fake.pending = ["ours"]
+    task = follow.start(silence_s=1.5)
+    await asyncio.sleep(2)
+    follow.fake.running, follow.fake.pending = ["ours"], []
+    # That it runs is seen by asking, before its first event.
+    await asyncio.sleep(0.7)
+    assert not task.done()
+    await follow.fake.send("progress", "ours", value=1, max=2)
+    follow.fake.running, follow.fake.history = [], {"ours": entry()}
+    await follow.fake.send("executing", "ours", node=None)
+    assert await ended(task) == entry()
+
+
 async def test_without_a_websocket_silence_is_no_sign(follow: Following) -> None:
     follow.fake.running = ["ours"]
     follow.fake.refuses_sockets = True

@@ -161,7 +161,8 @@ def test_nobody_listens_for_a_while(at: Place, line: Line, cli: Cli, tmp_path: P
     first = until(lambda: (jobs := cli.jobs()) and jobs[0]["hold"] == "engine_down" and jobs[0], 60, 0.3)
     assert "cannot be reached" in first["error"]["summary"], first["error"]
     line.reopen()
-    until(lambda: line.count("/status"), 60)
+    # Not while one is being sent: of that nobody could say what became of it.
+    until(lambda: all(job["remote_id"] for job in cli.jobs()) and line.count("/status"), 60)
     line.shut()
     time.sleep(1)
     line.reopen()

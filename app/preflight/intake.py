@@ -58,7 +58,7 @@ class Taken:
             output_dir=output_dir,
             files={name: str(path.absolute()) for name, path in self.files.items()},
             ui_workflow=self.ui,
-            lacks=None if anyway or self.report.is_ready else dict(self.report.as_problem()),
+            lacks=None if anyway else self.report.hold,
             anyway=anyway and not self.report.is_ready,
             source=str(self.path.absolute()),
         )

@@ -89,6 +89,11 @@ class Report:
         here = all(lack.kind == "model" and lack.here is not None and lack.folder for lack in certain)
         return tuple(certain) if here else ()
 
+    @property
+    def hold(self) -> dict[str, Any] | None:
+        """What a job is held for from its beginning; None when nothing is known to be missing."""
+        return None if self.is_ready else dict(self.as_problem())
+
     def as_problem(self) -> Mapping[str, Any]:
         """As a job that is held for it has it in place of an error."""
         certain = [lack for lack in self.lacks if lack.certain]

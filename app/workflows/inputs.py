@@ -114,10 +114,10 @@ def inputs_from(given: Iterable[str], prompt: Mapping[str, Any]) -> dict[str, Pa
     names = referenced(prompt)
     for argument in given:
         folder = Path(argument)
-        if _is(folder, Path.is_dir):
+        if is_so(folder, Path.is_dir):
             files |= {name: found for name in names if (found := file_below(folder, name))}
             continue
-        if _is(folder, Path.is_file):
+        if is_so(folder, Path.is_file):
             meant = [name for name in names if name.rpartition("/")[2] == folder.name]
             if not meant:
                 raise BadInput(
@@ -132,7 +132,7 @@ def inputs_from(given: Iterable[str], prompt: Mapping[str, Any]) -> dict[str, Pa
             safe_name(name)
         except ValueError as error:
             raise BadInput(str(error)) from error
-        if not _is(Path(path), Path.is_file):
+        if not is_so(Path(path), Path.is_file):
             raise BadInput(f"The input file {path} for {name!r} is not there.")
         files[name] = Path(path)
     return files
@@ -168,9 +168,9 @@ def _texts(prompt: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                 yield node_id, key, value
 
 
-def _is(path: Path, what: Callable[[Path], bool]) -> bool:
-    """``what`` of a path that may be any text."""
+def is_so(path: Path, what: Callable[[Path], bool]) -> bool:
+    """``what`` of a path that may be any text; links that lead in a circle are nothing."""
     try:
         return what(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         return False

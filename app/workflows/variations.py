@@ -9,7 +9,7 @@ import json
 import math
 import random as randomness
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, product
 from pathlib import Path
@@ -18,11 +18,12 @@ from typing import Any
 from worker.contract import safe_name
 
 from ..errors import BadInput
-from .collect import PICTURES
+from .collect import PICTURES, natural
 from .convert import NodeCatalogue, javascript
 from .edit import place_of
 from .entered import checked
 from .graph import Graph
+from .inputs import is_so
 from .tuning import Place, Scalar, Tunable, changed, known, prompts_of, seeds_of, tunables
 
 #: Values of one axis.
@@ -33,7 +34,6 @@ _MAX_ENTRIES = 20_000
 #: What every node takes for a seed; some have room for no more.
 _SEEDS = 2**32
 _LONGEST_SHOWN = 60
-_DIGITS = re.compile(r"(\d+)")
 _NUMBER = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{1,30})?|\.[0-9]{1,30})"
 _RANGE = re.compile(rf"\s*({_NUMBER})\.\.({_NUMBER})(?::({_NUMBER}))?\s*")
 #: One item of a list with what ends it; in quotes it may hold commas.
@@ -248,7 +248,7 @@ def prompt_lines(prompt: Mapping[str, Any], path: Path) -> Axis:
 
 
 def _text_of(path: Path) -> str:
-    if not _is(path, Path.is_file):
+    if not is_so(path, Path.is_file):
         raise BadInput(f"The file {path} is not there.")
     try:
         with path.open("rb") as file:
@@ -288,7 +288,7 @@ def pictures(
             too many, or one whose name not every system can have.
     """
     tunable = _picture_input(prompt, where, catalogue)
-    found = sorted(_pictures_in(folder), key=_natural)
+    found = sorted(_pictures_in(folder), key=natural)
     if not found:
         raise BadInput(f"There are no pictures in {folder}.")
     if len(found) > _MAX_VALUES:
@@ -317,7 +317,7 @@ def _picture_input(prompt: Mapping[str, Any], where: str | None, catalogue: Node
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
-    if not _is(folder, Path.is_dir):
+    if not is_so(folder, Path.is_dir):
         raise BadInput(f"The folder {folder} is not there.")
     try:
         entries = list(islice(folder.iterdir(), _MAX_ENTRIES + 1))
@@ -329,20 +329,5 @@ def _pictures_in(folder: Path) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith(".") or entry.suffix.casefold() not in PICTURES:
             continue
-        if _is(entry, lambda path: path.resolve().is_relative_to(inside) and path.is_file()):
+        if is_so(entry, lambda path: path.resolve().is_relative_to(inside) and path.is_file()):
             yield entry
-
-
-def _is(path: Path, what: Callable[[Path], bool]) -> bool:
-    """``what`` of a path that may be any text; links that lead in a circle are nothing."""
-    try:
-        return what(path)
-    except (OSError, ValueError, RuntimeError):
-        return False
-
-
-def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """``2.png`` before ``10.png``."""
-    parts = _DIGITS.split(path.name.casefold())
-    numbered = [(int(part), "") if part.isdecimal() and part.isascii() else (-1, part) for part in parts]
-    return numbered, path.name

@@ -140,9 +140,8 @@ class Launch:
         spec = await self._desk.store.spec(job.id)
         await self._ready()
         report = await self._around.intake().judge(spec, target)
-        lacks = None if report.is_ready else dict(report.as_problem())
         again = await self._desk.submit(
-            replace(spec, id=new_job_id(), target=target, lacks=lacks, retry_of=job.id)
+            replace(spec, id=new_job_id(), target=target, lacks=report.hold, retry_of=job.id)
         )
         if job.lacks:
             # It has not run, and runs elsewhere now.
@@ -167,7 +166,7 @@ class Launch:
         found = []
         for spec in specs:
             report = await intake.judge(spec, spec.target)
-            found.append(replace(spec, lacks=None if report.is_ready else dict(report.as_problem())))
+            found.append(replace(spec, lacks=report.hold))
         return found
 
     async def unchecked(self, spec: JobSpec) -> tuple[str, ...]:

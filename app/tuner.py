@@ -7,15 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PySide6.QtWidgets import QFileDialog
-
 from .errors import ComfyRunPodError
 from .jobs.model import JobSpec
 from .jobs.targets import is_remote
 from .preflight.variants import variants
 from .settings import Settings
+from .ui.dialogs import chosen_path
 from .ui.frame.window import Window
-from .ui.loop import shown
 from .ui.queue.launch import Launch
 from .ui.state import WindowState
 from .ui.tasks import TaskScope
@@ -156,16 +154,7 @@ class Tuner:
 
     async def _chosen(self, title: str, filters: list[str] | None) -> Path | None:
         """A file of the user's, or a folder without ``filters``; None: the user chose none."""
-        dialog = QFileDialog(self._window, title, self._state.text("inputs_folder"))
-        if filters is None:
-            dialog.setFileMode(QFileDialog.FileMode.Directory)
-        else:
-            dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-            dialog.setNameFilters(filters)
-        accepted = await shown(dialog)
-        chosen = [Path(name) for name in dialog.selectedFiles()]
-        dialog.deleteLater()
-        if not accepted or not chosen:
-            return None
-        self._state.put("inputs_folder", str(chosen[0] if filters is None else chosen[0].parent))
-        return chosen[0]
+        chosen = await chosen_path(self._window, title, self._state.text("inputs_folder"), filters)
+        if chosen is not None:
+            self._state.put("inputs_folder", str(chosen if filters is None else chosen.parent))
+        return chosen

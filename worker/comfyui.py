@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 
+from .contract import LOCAL_HEADER
 from .errors import ComfyUnavailable, JobError
 from .refusal import refused
 
@@ -49,14 +50,21 @@ class ComfyClient:
         url: like ``http://127.0.0.1:8188``.
         timeout_s: for each HTTP request.
         on_sign: called at each sign of life.
+        local_key: for an interception node, so that our prompts run there wherever its button is routed.
 
     Must be used inside one event loop; :meth:`close` ends its task and session.
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 30, on_sign: Callable[[], None] = lambda: None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30,
+        on_sign: Callable[[], None] = lambda: None,
+        local_key: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self._headers = {LOCAL_HEADER: local_key} if local_key else {}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -366,7 +374,7 @@ class ComfyClient:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
+            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         return self._session
 
     async def _get(self, path: str) -> Any:

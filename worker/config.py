@@ -85,11 +85,13 @@ class Config:
     """See the README's table for the environment names. Times are in seconds, sizes in bytes.
 
     ``attach_url`` is set in *attach* mode: ComfyUI belongs to somebody else and is only spoken to.
+    ``attach_key`` tells its interception node, if it has one, that our prompts are to run there.
     Otherwise the worker owns the ComfyUI that ``command`` starts on ``port`` (0: any free one).
     ``max_answer_bytes`` is what the platform lets through; None means its documented limits.
     """
 
     attach_url: str | None
+    attach_key: str | None = field(repr=False)
     command: tuple[str, ...]
     comfyui_dir: Path
     port: int
@@ -135,6 +137,7 @@ class Config:
         downloads = self.model_downloads
         keys = (
             self.result_key,
+            self.attach_key,
             self.comfy_org_api_key,
             self.bucket and self.bucket.secret_key,
             downloads.hf_token,
@@ -156,6 +159,7 @@ class Config:
             raise ValueError(f"COMFYUI_URL is no address like http://127.0.0.1:8188: {attach!r}.")
         return cls(
             attach_url=attach,
+            attach_key=env.get("COMFYUI_LOCAL_KEY") or None,
             command=_command(env, base),
             comfyui_dir=base,
             port=int(_number(env, "COMFYUI_PORT", 8188)),

@@ -24,6 +24,9 @@ INPUTS, RESULTS = "inputs", "results"
 #: In bytes: what ``put`` and ``get`` carry at most. As base64 the platform lets it through.
 MAX_CHUNK = 6 << 20
 
+#: Tells the interception node of ComfyUI that a prompt is to run there, wherever the Queue button is routed.
+LOCAL_HEADER = "X-Comfy-RunPod-Local"
+
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"}
 _RESERVED |= {port + number for port in ("com", "lpt") for number in "123456789¹²³"}
@@ -32,6 +35,7 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
 _MAX_NAME, _MAX_PATH = 255, 1000
 #: More than any workflow has; a number from outside may have thousands of digits.
 _MAX_COUNT = 2**53
+_LONGEST_KEY = 80
 
 
 def safe_name(name: object) -> PurePosixPath:
@@ -105,6 +109,8 @@ class FileEntry:
     """One file of an answer.
 
     ``data`` is base64, a URL, or a path relative to the volume's root, by ``type``. ``size`` is in bytes.
+    ``key`` is the name under which the node told of the file: ``images``, ``gifs``, ``audio`` …; ``shown``:
+    ComfyUI only shows it, as PreviewImage's pictures.
     """
 
     filename: str
@@ -115,6 +121,8 @@ class FileEntry:
     media_type: str = "application/octet-stream"
     size: int | None = None
     sha256: str | None = None
+    key: str = ""
+    shown: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {field: getattr(self, field) for field in self.__slots__}
@@ -144,6 +152,8 @@ class FileEntry:
             media_type=str(raw.get("media_type") or "application/octet-stream"),
             size=size if isinstance(size, int) and not isinstance(size, bool) and size >= 0 else None,
             sha256=digest if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest) else None,
+            key=str(raw.get("key") or "")[:_LONGEST_KEY],
+            shown=raw.get("shown") is True,
         )
 
 

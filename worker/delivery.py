@@ -228,7 +228,8 @@ def _short(file: OutputFile) -> str:
 def _told(
     file: OutputFile, kind: Literal["base64", "volume", "s3_url"], data: str, size: int, sha256: str
 ) -> FileEntry:
-    return FileEntry(file.filename, kind, data, file.subfolder, file.node_id, file.media_type, size, sha256)
+    told = (file.subfolder, file.node_id, file.media_type, size, sha256, file.key, file.shown)
+    return FileEntry(file.filename, kind, data, *told)
 
 
 def _sorted(entries: list[FileEntry]) -> dict[str, list[dict[str, Any]]]:

@@ -116,7 +116,7 @@ class Engine:
         if self._client is None:
             heard = self._own.heard if self._own is not None else lambda: None
             url = self._config.attach_url or (self._own.url if self._own else "")
-            self._client = ComfyClient(url, on_sign=heard)
+            self._client = ComfyClient(url, on_sign=heard, local_key=self._config.attach_key)
         return self._client
 
     async def run(self, prompt_id: str, workflow: dict[str, Any], wish: Wish, report: ProgressSink) -> Ran:

@@ -7,7 +7,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -52,13 +52,19 @@ _SOLID = {".glb", ".gltf", ".obj", ".stl", ".ply", ".fbx", ".usdz", ".splat", ".
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """A file that a node wrote, where it lies on disk; or a long text that is handed over as one."""
+    """A file that a node wrote, where it lies on disk; or a long text that is handed over as one.
+
+    ``key`` is the name under which the node told of it, ``images`` mostly; ``shown`` says that ComfyUI only
+    shows it, and does not keep it.
+    """
 
     path: Path
     filename: str
     subfolder: str
     node_id: str
     text: str | None = None
+    key: str = ""
+    shown: bool = False
 
     @property
     def media_type(self) -> str:
@@ -110,14 +116,15 @@ def collect(
     texts: list[dict[str, Any]] = []
     for node_id, key, value in _values(entry, workflow):
         if isinstance(value, Mapping):
-            folder = folders.get(str(value.get("type", "output"))) if "filename" in value else None
+            kind = str(value.get("type", "output"))
+            folder = folders.get(kind) if "filename" in value else None
             if folder is not None:
-                file = _output_file(value, node_id, folder)
+                file = replace(_output_file(value, node_id, folder), key=key, shown=kind == "temp")
                 found.setdefault(file.path, file)
         elif isinstance(value, str | int | float):
             solid = _solid(value, node_id, output_dir) if key == "result" else None
             if solid is not None:
-                found.setdefault(solid.path, solid)
+                found.setdefault(solid.path, replace(solid, key=key))
             elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
                 place = Path(f"{node_id}/{len(texts)}-{len(found)}")
                 name = re.sub(r"[^A-Za-z0-9_-]", "_", f"text_{node_id}_{key}")[:80] + ".txt"

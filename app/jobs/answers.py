@@ -94,15 +94,17 @@ def lacks_input(reply: JobReply) -> bool:
     return isinstance(reply.output, dict) and reply.output.get("code") == "input_missing"
 
 
-def texts_of(output: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The texts and the warnings of an answer."""
+def texts_of(output: Any) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The texts of an answer, the nodes they are from, and its warnings."""
     if not isinstance(output, dict):
-        return (), ()
+        return (), (), ()
     listed, warned = output.get("text"), output.get("warnings")
-    texts = (
-        [str(t.get("text", "")) for t in listed if isinstance(t, dict)] if isinstance(listed, list) else []
+    told = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return (
+        tuple(str(each.get("text", "")) for each in told),
+        tuple(str(each.get("node_id") or "") for each in told),
+        tuple(str(warning) for warning in warned) if isinstance(warned, list) else (),
     )
-    return tuple(texts), tuple(str(w) for w in warned) if isinstance(warned, list) else ()
 
 
 def disk_error(error: OSError | ComfyRunPodError, job: Job) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import Any
 
 from ..errors import ComfyRunPodError
@@ -107,15 +106,15 @@ class Fetcher:
     async def _fetch(self, job: Job, output: Any) -> None:
         job = self._book.remote.get(job.id, job)
         carrier = self._target.carrier
-        texts, warnings = texts_of(output)
+        texts, text_nodes, warnings = texts_of(output)
         entries = await asyncio.to_thread(outputs.entries_of, output)
         if not outputs.is_plan_for(job.outputs, entries):
             async with self._planning:
                 taken = await self._book.store.planned_paths()
-                planned = await asyncio.to_thread(outputs.plan, entries, Path(job.output_dir), taken)
+                planned = await asyncio.to_thread(outputs.plan, entries, job, taken)
                 # With it all that must be known when the platform forgets the answer.
                 note = carrier.cost if any(entry.type == "volume" for entry in entries) else ""
-                more = {"texts": texts, "warnings": warnings}
+                more = {"texts": texts, "text_nodes": text_nodes, "warnings": warnings}
                 job = await self._book.change(job, outputs=planned, note=note, **more)
         for entry, planned_file in zip(entries, job.outputs, strict=True):
             await outputs.fetch(entry, planned_file, carrier)
@@ -124,4 +123,5 @@ class Fetcher:
             await carrier.drop(entries)
         except ComfyRunPodError as error:
             log.info("Job %s: its results stay on the volume for some days: %s", job.id, error)
-        await self._book.end(job, State.DONE, texts=texts, warnings=warnings)
+        told = {"texts": texts, "text_nodes": text_nodes, "warnings": warnings}
+        await self._book.end(job, State.DONE, **told)

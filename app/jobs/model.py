@@ -5,12 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 from worker.contract import Progress
 
 from ..workflows.parameters import Expected
 from .states import FINAL, Hold, State
+
+#: The origin of jobs that ComfyUI's own Queue button made.
+FROM_COMFYUI: Final = "comfyui"
 
 
 def new_job_id() -> str:
@@ -29,6 +32,8 @@ class JobSpec:
         lacks: what is missing where it shall run, as an error; the job is on hold from its beginning then.
         anyway: the outputs that can be made are wanted though others cannot.
         source: the file that it was made from. batch: the id that the jobs of one batch share.
+        origin: :data:`FROM_COMFYUI` when ComfyUI's own page asked for it; else empty.
+        shown_dir: where files go that nodes only show, as PreviewImage's; empty: they are not asked for.
     """
 
     name: str
@@ -45,6 +50,8 @@ class JobSpec:
     anyway: bool = False
     source: str = ""
     batch: str = ""
+    origin: str = ""
+    shown_dir: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -54,7 +61,8 @@ class JobSpec:
         """Raises TypeError or ValueError when it is none."""
         known = {f.name for f in fields(cls)}
         spec = cls(**{key: value for key, value in raw.items() if key in known})
-        texts = (spec.id, spec.name, spec.target, spec.output_dir, spec.source, spec.batch)
+        texts = (spec.id, spec.name, spec.target, spec.output_dir, spec.source, spec.batch, spec.origin)
+        texts += (spec.shown_dir,)
         if not all(isinstance(text, str) for text in texts) or not isinstance(spec.prompt, dict):
             raise ValueError("a job's names must be texts and its prompt an object")
         if not isinstance(spec.files, dict) or not all(isinstance(p, str) for p in spec.files.values()):
@@ -73,7 +81,7 @@ class OutputFile:
     """A result. ``path`` is set before it is fetched, so that a second fetching ends at the same place.
 
     ``source`` is where it lies on the volume, when it does: the platform forgets answers, and the volume does
-    not.
+    not. ``key`` is the name under which its node told of it; ``shown``: ComfyUI only shows it.
     """
 
     filename: str
@@ -83,6 +91,8 @@ class OutputFile:
     size: int | None = None
     sha256: str | None = None
     source: str = ""
+    key: str = ""
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,8 @@ class Job:
         cold: whether a worker had to start for it; None while it has not run.
         gpu: on what, as the endpoint says it.
         source: the file that it was made from. batch: the id that the jobs of one batch share.
+        origin, shown_dir: as in its specification.
+        text_nodes: the nodes that left ``texts``, one for each.
     """
 
     id: str
@@ -122,6 +134,7 @@ class Job:
     lost_contact_since: float | None = None
     outputs: tuple[OutputFile, ...] = ()
     texts: tuple[str, ...] = ()
+    text_nodes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
     expected: Expected | None = None
@@ -137,6 +150,8 @@ class Job:
     gpu: str = ""
     source: str = ""
     batch: str = ""
+    origin: str = ""
+    shown_dir: str = ""
 
     @property
     def is_final(self) -> bool:
@@ -178,6 +193,7 @@ class Job:
         values["hold"] = Hold(values["hold"]) if values.get("hold") else None
         values["outputs"] = tuple(OutputFile(**o) for o in values.get("outputs") or ())
         values["texts"] = tuple(values.get("texts") or ())
+        values["text_nodes"] = tuple(values.get("text_nodes") or ())
         values["warnings"] = tuple(values.get("warnings") or ())
         values["expected"] = Expected.from_json(values["expected"]) if values.get("expected") else None
         return cls(**values)

@@ -38,17 +38,21 @@ def entries_of(output: Any) -> list[FileEntry]:
     return [FileEntry("result.json", "base64", data, media_type=kind, size=len(content), sha256=digest)]
 
 
-def plan(entries: list[FileEntry], folder: Path, taken: Collection[str]) -> tuple[OutputFile, ...]:
-    """Choose a free path for each file, beside what is on disk and in ``taken``. Blocks; writes nothing."""
+def plan(entries: list[FileEntry], job: Job, taken: Collection[str]) -> tuple[OutputFile, ...]:
+    """Choose a free path for each file, beside what is on disk and in ``taken``. Blocks; writes nothing.
+
+    What ComfyUI's own page asked for lies as ComfyUI would have laid it: in the nodes' subfolders, and what
+    they only show elsewhere.
+    """
     # Names that differ in case only are one file on many disks.
     used = {path.casefold() for path in taken}
     planned: list[OutputFile] = []
     for entry in entries:
-        path = _free_path(folder, PurePosixPath(entry.filename), used)
+        path = _free_path(*_place(entry, job), used)
         used.add(str(path).casefold())
         source = entry.data if entry.type == "volume" else ""
         told = (entry.node_id, entry.media_type, entry.size, entry.sha256)
-        planned.append(OutputFile(entry.filename, str(path), *told, source))
+        planned.append(OutputFile(entry.filename, str(path), *told, source, entry.key, entry.shown))
     return tuple(planned)
 
 
@@ -62,10 +66,14 @@ def answer_of(job: Job) -> dict[str, Any] | None:
     if not job.outputs or not all(planned.source for planned in job.outputs):
         return None
     files = [
-        FileEntry(p.filename, "volume", p.source, "", p.node_id, p.media_type, p.size, p.sha256).to_json()
+        FileEntry(
+            p.filename, "volume", p.source, "", p.node_id, p.media_type, p.size, p.sha256, p.key, p.shown
+        ).to_json()
         for p in job.outputs
     ]
-    return {"images": files, "text": [{"text": text} for text in job.texts], "warnings": list(job.warnings)}
+    nodes = [*job.text_nodes, *[""] * len(job.texts)]
+    texts = [{"text": text, "node_id": node} for text, node in zip(job.texts, nodes, strict=False)]
+    return {"images": files, "text": texts, "warnings": list(job.warnings)}
 
 
 async def fetch(entry: FileEntry, planned: OutputFile, carrier: Carrier) -> None:
@@ -122,6 +130,14 @@ def _is_known(output: Mapping[str, Any]) -> bool:
 
 def _items(listed: Any) -> list[Any]:
     return listed if isinstance(listed, list) else [None]
+
+
+def _place(entry: FileEntry, job: Job) -> tuple[Path, PurePosixPath]:
+    """The folder in which a file shall lie, and its name there."""
+    name = PurePosixPath(entry.filename)
+    if entry.shown and job.shown_dir:
+        return Path(job.shown_dir), name
+    return Path(job.output_dir), PurePosixPath(entry.subfolder, name) if job.origin else name
 
 
 def _free_path(folder: Path, name: PurePosixPath, used: Collection[str]) -> Path:

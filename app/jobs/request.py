@@ -69,6 +69,8 @@ def _request(spec: JobSpec) -> dict[str, Any]:
     if spec.anyway or spec.lacks is not None:
         # Held for what it lacks it was sent by the user's word: as from the browser, what can run of it runs.
         request["allow_partial"] = True
+    if spec.shown_dir:
+        request["output"] = {"previews": True}
     if spec.timeout_s is not None:
         request["timeout"] = spec.timeout_s
     return request

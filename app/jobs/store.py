@@ -84,6 +84,7 @@ class JobStore:
             kind = fingerprint(spec.prompt)
             job = replace(job, expected=expected, retry_of=spec.retry_of, workflow=kind)
             job = replace(job, source=spec.source, batch=spec.batch)
+            job = replace(job, origin=spec.origin, shown_dir=spec.shown_dir)
             if spec.lacks is not None:
                 job = replace(job, state=State.ON_HOLD, hold=Hold.MISSING, error=spec.lacks)
             with db:

@@ -20,7 +20,7 @@ from app.errors import Unreachable
 from app.jobs import outputs
 from app.jobs.carriers.base import ResultDamaged
 from app.jobs.carriers.folder import LocalFolder
-from app.jobs.model import OutputFile
+from app.jobs.model import FROM_COMFYUI, Job, OutputFile
 from app.jobs.states import State
 from tests.unit.jobs.helpers import World, until
 from worker.contract import FileEntry
@@ -35,8 +35,12 @@ def entry(name: str = "a.png", **changes: Any) -> FileEntry:
     return replace(FileEntry(name, "base64", BASE64, size=len(CONTENT), sha256=DIGEST), **changes)
 
 
+def job_for(folder: Path, **changes: Any) -> Job:
+    return replace(Job("a" * 32, 1, "a", "demo", str(folder)), **changes)
+
+
 def plan_one(one: FileEntry, folder: Path) -> OutputFile:
-    return outputs.plan([one], folder, ())[0]
+    return outputs.plan([one], job_for(folder), ())[0]
 
 
 def files_below(folder: Path) -> set[str]:
@@ -95,6 +99,16 @@ def test_names_that_leave_the_folder_are_refused(name: object) -> None:
 # -- planning -----------------------------------------------------------------------------------------
 
 
+def test_what_comfyui_s_page_asked_for_lies_as_comfyui_would_have_laid_it(tmp_path: Path) -> None:
+    job = job_for(tmp_path / "output", origin=FROM_COMFYUI, shown_dir=str(tmp_path / "shown"))
+    entries = [entry("m.png", subfolder="masks/a", key="images"), entry("p.png", shown=True, subfolder="x")]
+    kept, shown = outputs.plan(entries, job, ())
+    assert Path(kept.path) == tmp_path / "output" / "masks" / "a" / "m.png"
+    assert (Path(shown.path), shown.shown) == (tmp_path / "shown" / "p.png", True)
+    (elsewhere,) = outputs.plan(entries[:1], job_for(tmp_path / "output"), ())
+    assert Path(elsewhere.path) == tmp_path / "output" / "m.png"
+
+
 def test_what_is_there_is_never_planned_over(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     (tmp_path / "sub").mkdir()
@@ -103,7 +117,7 @@ def test_what_is_there_is_never_planned_over(tmp_path: Path) -> None:
     if links:
         (tmp_path / "a (2).png").symlink_to("nowhere")
     names = ["a.png", "a.png", "new", "NEW", "sub/b.tar.gz"]
-    planned = outputs.plan([entry(name) for name in names], tmp_path, {str(tmp_path / "a (3).png")})
+    planned = outputs.plan([entry(name) for name in names], job_for(tmp_path), {str(tmp_path / "a (3).png")})
     found = [Path(p.path).relative_to(tmp_path).as_posix() for p in planned]
     first, second = ("a (4).png", "a (5).png") if links else ("a (2).png", "a (4).png")
     assert found == [first, second, "new", "NEW (2)", "sub/b.tar (2).gz"]
@@ -121,7 +135,7 @@ def test_no_two_jobs_share_a_path(jobs: list[list[str]]) -> None:
     with tempfile.TemporaryDirectory() as name:
         taken: set[str] = set()
         for names in jobs:
-            planned = {p.path for p in outputs.plan([entry(n) for n in names], Path(name), taken)}
+            planned = {p.path for p in outputs.plan([entry(n) for n in names], job_for(Path(name)), taken)}
             assert len({path.casefold() for path in planned | taken}) == len(taken) + len(names)
             taken |= planned
 
@@ -238,7 +252,7 @@ def test_fetching_again_after_a_crash_at_any_step_ends_the_same(
             for i, n in enumerate(names)
             for digest in [hashlib.sha256(f"{n}{i}".encode() * 9).hexdigest()]
         ]
-        planned = outputs.plan(entries, out, ())
+        planned = outputs.plan(entries, job_for(out), ())
         for limit in [*killed_at, 1000]:
             patch = pytest.MonkeyPatch()
             left = [limit]

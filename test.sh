@@ -20,6 +20,7 @@ run() { uv run --frozen --no-sync "$@"; }
 run ruff format --check .
 run ruff check .
 run mypy
+run mypy resources/custom_nodes/comfy_runpod
 run lint-imports --no-cache
 # Windows are opened on a real X server that nobody looks at; elsewhere they are drawn off screen.
 shown() {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
-COMMANDS = ("run", "check", "convert", "jobs", "endpoint", "account", "key", "spend")
+COMMANDS = ("run", "check", "convert", "jobs", "comfyui", "endpoint", "account", "key", "spend")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,6 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_check(commands)
     _add_jobs(commands)
+    _add_comfyui(commands)
     _add_endpoint(commands)
     _add_account(commands)
     _add_key(commands)
@@ -125,6 +126,20 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
             "--batch", metavar="ID", help="the jobs of a batch: its id, or the beginning of it"
         )
     actions.add_parser("times", help="how long workflows wait, start and run, as percentiles")
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_comfyui(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    comfyui = commands.add_parser("comfyui", help="this computer's ComfyUI: install, start, route, nodes")
+    actions = comfyui.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("start", help="start it, and leave it running")
+    actions.add_parser("stop", help="end it")
+    actions.add_parser("status", help="how it is; exit code 0 when it runs")
+    launch = actions.add_parser("launch", help="run it with its Run button routed to RunPod, until Ctrl+C")
+    launch.add_argument("--local", action="store_true", help="begin with the button on this computer")
+    launch.add_argument("--browser", action="store_true", help="open its page")
+    launch.add_argument("--open", action="store_true", help="open results as they arrive")
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="print JSON")
 

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from worker.contract import safe_name
 
+from .comfyui.bridge import Bridge, Mode, local_key
 from .comfyui.house import House
 from .comfyui.installation import Installation
 from .comfyui.locate import Folders, folders_of
+from .comfyui.status import ComfyState
+from .comfyui.surroundings import Surroundings
 from .endpoint.client import JobClient
 from .endpoint.config import EndpointConfig
 from .endpoint.local import Access, LocalEndpoint, peek
@@ -38,7 +41,8 @@ from .jobs.targets import DEMO, LOCAL, Target
 from .preflight.report import Lack, Report
 from .preflight.sources import MODELS, Sources
 from .preflight.worker import asked_worker
-from .settings import OF_COMFYUI, Settings
+from .routing import Routing
+from .settings import OF_COMFYUI, Settings, save_settings
 from .vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
 
 if TYPE_CHECKING:
@@ -185,7 +189,8 @@ class ComfyTarget(EndpointTarget):
 
     async def _worker_env(self) -> dict[str, str]:
         url = self._url or await self._house.ensure()
-        return attach_worker_env(url, await folders_of(url, self._settings.comfyui_dir))
+        key = await asyncio.to_thread(local_key, self._settings.data_dir)
+        return attach_worker_env(url, await folders_of(url, self._settings.comfyui_dir), key)
 
 
 def make_house(settings: Settings, *, before: House | None = None) -> House:
@@ -195,6 +200,9 @@ def make_house(settings: Settings, *, before: House | None = None) -> House:
         settings.comfyui_url,
         None if folder is None else lambda: Installation.at(folder, python, args),
         settings.data_dir / "comfyui",
+        around=Surroundings(
+            settings.data_dir, settings.models_dir, settings.comfyui_env, settings.comfyui_port
+        ),
         before=before,
     )
 
@@ -331,9 +339,10 @@ def demo_worker_env(folder: Path) -> dict[str, str]:
     }
 
 
-def attach_worker_env(url: str, folders: Folders) -> dict[str, str]:
-    """A worker that speaks to somebody else's ComfyUI."""
+def attach_worker_env(url: str, folders: Folders, key: str) -> dict[str, str]:
+    """A worker that speaks to somebody else's ComfyUI; by ``key`` its interception node knows the worker."""
     return {
+        "COMFYUI_LOCAL_KEY": key,
         "COMFYUI_URL": url,
         "COMFYUI_INPUT_DIR": str(folders.input_dir),
         "COMFYUI_OUTPUT_DIR": str(folders.output_dir),
@@ -348,6 +357,7 @@ class Services:
 
     Attributes:
         house: the owner of this computer's ComfyUI; another one after :meth:`use` when its settings changed.
+        routing: where ComfyUI's own Queue button leads.
     """
 
     def __init__(self, settings: Settings, *, on_window: Callable[[list[Path]], None] | None = None) -> None:
@@ -357,6 +367,9 @@ class Services:
         self.money = Money(self.store, make_rates(settings), settings.daily_limit_usd)
         self.runner = Runner(self.store, self._make_target, settings.data_dir / "inputs", purse=self.money)
         self._control = ControlServer(self.runner, settings.data_dir, on_window=on_window)
+        sources = make_sources(lambda: self._settings, local_url=self._local_url, name=lambda target: target)
+        self.routing = Routing(self.runner, lambda: self._settings, sources, keep=self._keep_mode)
+        self._bridge = Bridge(self.routing, settings.data_dir)
 
     @classmethod
     async def start(
@@ -371,6 +384,7 @@ class Services:
             # What is left comes before what is new.
             await services.runner.start()
             await services._control.start()
+            await services._bridge.start()
         except BaseException:
             await services.close()
             raise
@@ -383,15 +397,27 @@ class Services:
             self.money.use(make_rates(settings), settings.daily_limit_usd)
         if any(getattr(old, name) != getattr(settings, name) for name in OF_COMFYUI):
             self.house = make_house(settings, before=self.house)
+        self.routing.settings_changed()
 
     async def close(self, *, limit_s: float | None = None) -> None:
         """End everything; ``limit_s``: what the runner has not ended after so many seconds is left."""
         try:
             await self._control.close()
+            await self._bridge.close()
+            await self.routing.close()
             await self.runner.close(limit_s=limit_s)
             await self.house.close()
         finally:
             await self.store.close()
+
+    async def _local_url(self) -> str | None:
+        status = await self.house.look()
+        return status.url if status.state is ComfyState.RUNNING else None
+
+    async def _keep_mode(self, mode: Mode) -> None:
+        await self._bridge.note_mode()
+        if self._settings.keep_routing:
+            await asyncio.to_thread(save_settings, self._settings.config_file, {"routing": mode})
 
     def _make_target(self, name: str) -> Target:
         return make_target(name, self._settings, self.house)

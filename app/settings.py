@@ -20,7 +20,15 @@ from .files import write_private
 
 APP_NAME = "comfy-runpod"
 #: The settings that say which ComfyUI is meant.
-OF_COMFYUI = ("comfyui_url", "comfyui_dir", "comfyui_python", "comfyui_args")
+OF_COMFYUI = (
+    "comfyui_url",
+    "comfyui_dir",
+    "comfyui_python",
+    "comfyui_args",
+    "comfyui_env",
+    "comfyui_port",
+    "models_dir",
+)
 RUNPOD_JOB_API = "https://api.runpod.ai/v2"
 RUNPOD_MANAGEMENT_API = "https://api.runpod.io/v2"
 
@@ -56,6 +64,12 @@ class Settings:
     comfyui_dir: Path | None = None
     comfyui_python: Path | None = None
     comfyui_args: tuple[str, ...] = ()
+    comfyui_env: Mapping[str, str] = field(default_factory=dict)
+    comfyui_port: int | None = None
+    models_dir: Path | None = None
+    routing: Literal["local", "runpod"] = "local"
+    keep_routing: bool = False
+    open_results: Literal["no", "viewer", "panel"] = "no"
     execution_timeout_s: int = 300
     job_ttl_s: int = 86_400
     health_interval_s: float = 5.0
@@ -245,6 +259,22 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+def _port(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1024 <= value <= 65535:
+        raise ValueError("no port from 1024 to 65535")
+    return value
+
+
+def _variables(value: Any) -> dict[str, str]:
+    """An environment: names and texts."""
+    if not isinstance(value, Mapping):
+        raise TypeError("no names with values")
+    for name, text in value.items():
+        if not isinstance(name, str) or not _VARIABLE.fullmatch(name) or "\0" in _text(text):
+            raise ValueError(f"{str(name)[:80]!r} is no name of a variable")
+    return dict(value)
+
+
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise TypeError("no list of texts")
@@ -256,6 +286,7 @@ _SHORTEST_S, _HOUR_S, _WEEK_S = 0.1, 3600, 7 * 86_400
 _TIMEOUT, _TTL = _seconds(5, _WEEK_S), _seconds(10, _WEEK_S)
 _MOST_USD = 1_000_000.0
 _SHORT_KEY, _DOTS = 12, "•" * 8
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "output_dir": _path,
@@ -263,6 +294,12 @@ _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "comfyui_dir": _path,
     "comfyui_python": _path,
     "comfyui_args": _texts,
+    "comfyui_env": _variables,
+    "comfyui_port": _port,
+    "models_dir": _path,
+    "routing": _one_of("local", "runpod"),
+    "keep_routing": _yes_or_no,
+    "open_results": _one_of("no", "viewer", "panel"),
     "execution_timeout_s": _TIMEOUT,
     "job_ttl_s": _TTL,
     "health_interval_s": _interval,
@@ -289,6 +326,10 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "COMFYUI_PYTHON": ("comfyui_python", _path),
     "COMFYUI_URL": ("comfyui_url", _url),
     "COMFYUI_ARGS": ("comfyui_args", _words),
+    "COMFYUI_PORT": ("comfyui_port", _said(_port, int)),
+    "COMFY_RUNPOD_MODELS": ("models_dir", _path),
+    "COMFY_RUNPOD_KEEP_ROUTING": ("keep_routing", _said_yes),
+    "COMFY_RUNPOD_OPEN_RESULTS": ("open_results", _said(_IN_FILE["open_results"])),
     "RUNPOD_API_KEY": ("runpod_api_key", _key),
     "RUNPOD_ENDPOINT_ID": ("runpod_endpoint_id", str.strip),
     "RUNPOD_ENDPOINT_BASE_URL": ("runpod_base_url", _url),

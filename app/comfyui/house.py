@@ -11,6 +11,7 @@ from ..errors import NeedsSetup, ProcessFailed, Unreachable
 from .installation import Installation
 from .status import ComfyState, ComfyStatus, system_stats, with_stats
 from .supervisor import StoppedMeanwhile, Supervisor
+from .surroundings import Surroundings
 
 __all__ = ["ComfyState", "ComfyStatus", "House"]
 
@@ -24,6 +25,7 @@ class House:
         url: one that the user runs; it is neither started nor stopped.
         installation: gives the one to run, or raises NeedsSetup; it may block. Ignored when ``url`` is given.
         state_dir: where process id, port and log are kept.
+        around: what ComfyUI is started with beside its own.
         before: the house of earlier settings. Its ComfyUI is stopped unless a target still uses it.
 
     Attributes:
@@ -36,11 +38,13 @@ class House:
         installation: Callable[[], Installation] | None,
         state_dir: Path,
         *,
+        around: Surroundings | None = None,
         before: House | None = None,
     ) -> None:
         self._url = url
         self._installation = installation
         self._state_dir = state_dir
+        self._around = around
         self._before = before
         self._supervisor: Supervisor | None = None
         self._watchers: list[Watcher] = []
@@ -172,7 +176,7 @@ class House:
             )
         if self._supervisor is None:
             installation = await asyncio.to_thread(self._installation)
-            self._supervisor = self._supervisor or Supervisor(installation, self._state_dir)
+            self._supervisor = self._supervisor or Supervisor(installation, self._state_dir, self._around)
         return self._supervisor
 
     async def _leave_former(self) -> None:

@@ -19,6 +19,8 @@ from worker.process import clean_environment, free_port, start_detached, wait_fo
 from ..errors import ProcessFailed
 from ..files import write_private
 from .installation import Installation
+from .ports import port_taken
+from .surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,14 @@ class Supervisor:
 
     Args:
         state_dir: where process id, port and log are kept.
+        around: what it is started with beside its own.
     """
 
-    def __init__(self, installation: Installation, state_dir: Path) -> None:
+    def __init__(
+        self, installation: Installation, state_dir: Path, around: Surroundings | None = None
+    ) -> None:
         self.installation = installation
+        self._around = around
         self._state_file = state_dir / "comfyui.json"
         self.log_file = state_dir / "logs" / "comfyui.log"
         self._pid: int | None = None
@@ -64,7 +70,7 @@ class Supervisor:
                 log.warning("Starting ComfyUI anew: %s", error)
             else:
                 return known
-        url = f"http://127.0.0.1:{self._free_port()}"
+        url = f"http://127.0.0.1:{await self._chosen_port()}"
         starting = asyncio.create_task(asyncio.to_thread(self._start, url), name="start-comfyui")
         try:
             await asyncio.shield(starting)
@@ -107,6 +113,15 @@ class Supervisor:
         except OSError:
             return []
 
+    async def _chosen_port(self) -> int:
+        wanted = None if self._around is None else self._around.port
+        if wanted is None:
+            return self._free_port()
+        if not _is_free(wanted):
+            raise await port_taken(wanted)
+        self._port = wanted
+        return wanted
+
     def _free_port(self) -> int:
         """The one it had before if it can be, so that a worker that was given its address finds it again."""
         if self._port is None or not _is_free(self._port):
@@ -118,9 +133,14 @@ class Supervisor:
         installation = self.installation
         words = [str(installation.python), str(installation.folder / "main.py"), "--disable-auto-launch"]
         # Without the option ComfyUI shows no picture while it grows. The user's own comes later and wins.
-        words += ["--preview-method", "auto", "--port", str(_port_of(url)), *installation.args]
+        words += ["--preview-method", "auto", "--port", str(_port_of(url))]
+        more: dict[str, str] = {}
+        if self._around is not None:
+            words += self._around.words()
+            more = self._around.environment()
+        words += installation.args
         keep = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "HF_HUB_OFFLINE")
-        env = clean_environment({"PYTHONUNBUFFERED": "1"}, keep=keep)
+        env = clean_environment({"PYTHONUNBUFFERED": "1", **more}, keep=keep)
         try:
             self._pid = start_detached(words, env=env, log_file=self.log_file, cwd=installation.folder)
         except OSError as error:

@@ -15,6 +15,7 @@ from types import FrameType
 from aiohttp import web
 
 from app.demo.files import Folders
+from app.demo.hosting import node_folder
 from app.demo.server import DemoEngine
 from worker.process import hold_lifeline
 
@@ -30,6 +31,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output-directory", type=Path)
     parser.add_argument("--temp-directory", type=Path, help="temporary files go to temp below it; emptied")
     parser.add_argument("--preview-method", default="none", help="anything but none: send previews")
+    parser.add_argument("--extra-model-paths-config", type=Path, nargs="+", default=[], metavar="FILE",
+                        help="of what they name only Comfy RunPod's own custom node is loaded")  # fmt: skip
     for ignored in ("--cpu", "--disable-auto-launch"):
         parser.add_argument(ignored, action="store_true", help="accepted, without effect")
     return parser.parse_args(argv)
@@ -42,7 +45,12 @@ async def _serve(options: argparse.Namespace, argv: list[str]) -> None:
         output_dir=options.output_directory,
         temp_parent=options.temp_directory,
     )
-    engine = DemoEngine(folders, previews=options.preview_method != "none", argv=["app.demo", *argv])
+    engine = DemoEngine(
+        folders,
+        previews=options.preview_method != "none",
+        argv=["app.demo", *argv],
+        node=node_folder(options.extra_model_paths_config),
+    )
     ended = _end_asked()
     runner = web.AppRunner(engine.build(), access_log=None, handle_signals=False, shutdown_timeout=2.0)
     await runner.setup()

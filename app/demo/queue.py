@@ -56,6 +56,8 @@ class PromptQueue:
         self._heap: list[tuple[float, str, int, QueueItem]] = []
         self._put = 0
         self._running: QueueItem | None = None
+        #: Those that run elsewhere and are shown as running here.
+        self._elsewhere: list[QueueItem] = []
         self._history: dict[str, dict[str, Any]] = {}
         self._flags: dict[str, bool] = {}
         self._closed = False
@@ -84,11 +86,20 @@ class PromptQueue:
             self._tell()
             return self._running
 
+    def enter(self, item: QueueItem) -> None:
+        """Show a prompt as running that is not run here; it ends by :meth:`done`."""
+        with self._wake:
+            self._elsewhere.append(item)
+            self._tell()
+
     def done(self, item: QueueItem, result: PromptResult) -> None:
         for secret in _SECRETS:
             item.extra_data.pop(secret, None)
         with self._wake:
-            self._running = None
+            if item in self._elsewhere:
+                self._elsewhere.remove(item)
+            else:
+                self._running = None
             if len(self._history) > _LONGEST_HISTORY:
                 self._history.pop(next(iter(self._history)))
             self._history[item.prompt_id] = {
@@ -111,12 +122,12 @@ class PromptQueue:
 
     def remaining(self) -> int:
         with self._wake:
-            return len(self._heap) + (self._running is not None)
+            return len(self._heap) + len(self._elsewhere) + (self._running is not None)
 
     def running_and_pending(self) -> tuple[list[QueueItem], list[QueueItem]]:
         with self._wake:
             running = [] if self._running is None else [self._running]
-            return running, [entry[3] for entry in self._heap]
+            return running + self._elsewhere, [entry[3] for entry in self._heap]
 
     def clear(self) -> None:
         with self._wake:

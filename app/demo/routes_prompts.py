@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
 from typing import Any
@@ -24,7 +25,7 @@ class PromptRoutes:
         self._executor = executor
         self._folders = folders
         self._log = log
-        self._number = 0
+        self._numbers = itertools.count()
 
     async def post_prompt(self, request: web.Request) -> web.Response:
         self._log.write("got prompt")
@@ -51,9 +52,11 @@ class PromptRoutes:
     def _next_number(self, body: dict[str, Any]) -> float:
         if "number" in body:
             return float(body["number"])
-        number = self._number
-        self._number += 1
+        number = self.next_number()
         return -number if body.get("front") else number
+
+    def next_number(self) -> int:
+        return next(self._numbers)
 
     async def get_prompt(self, request: web.Request) -> web.Response:
         return web.json_response(queue_status(self._queue.remaining()))

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from app.demo.execution import Executor
 from app.demo.files import Folders
+from app.demo.hosting import DemoHost, hook_in
 from app.demo.logs import LogRing
 from app.demo.messages import FEATURES, MessageHub, queue_status
 from app.demo.queue import PromptQueue
@@ -30,10 +32,19 @@ class DemoEngine:
     Args:
         previews: send a preview after each image of the slow nodes.
         argv: the command line shown by ``/system_stats``.
+        node: the folder of the interception node, when it shall live here.
     """
 
-    def __init__(self, folders: Folders, *, previews: bool = False, argv: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        *,
+        previews: bool = False,
+        argv: Sequence[str] = (),
+        node: Path | None = None,
+    ) -> None:
         self.folders = folders
+        self._node = node
         self.log = LogRing()
         self._hub = MessageHub()
         self._executor = Executor(self._hub, folders, self.log, previews=previews)
@@ -46,7 +57,10 @@ class DemoEngine:
             client_max_size=int(str(FEATURES["max_upload_size"])), middlewares=[_same_origin]
         )
         info = InfoRoutes(self.folders, self.log, self._argv)
-        for method, path, handler in self._twice(info):
+        prompts = PromptRoutes(self._queue, self._executor, self.folders, self.log)
+        if self._node is not None:
+            hook_in(self._node, DemoHost(app, self.folders, self._queue, self._hub, prompts.next_number))
+        for method, path, handler in self._twice(info, prompts):
             app.router.add_route(method, path, handler)
             app.router.add_route(method, "/api" + path, handler)
         app.router.add_get("/", info.page)
@@ -58,9 +72,8 @@ class DemoEngine:
         app.on_shutdown.append(self._stop)
         return app
 
-    def _twice(self, info: InfoRoutes) -> list[tuple[str, str, _Handler]]:
+    def _twice(self, info: InfoRoutes, prompts: PromptRoutes) -> list[tuple[str, str, _Handler]]:
         """The routes that exist with and without ``/api``."""
-        prompts = PromptRoutes(self._queue, self._executor, self.folders, self.log)
         files = FileRoutes(self.folders)
         return [
             ("GET", "/ws", self._websocket),

@@ -61,8 +61,8 @@ class JobSpec:
         """Raises TypeError or ValueError when it is none."""
         known = {f.name for f in fields(cls)}
         spec = cls(**{key: value for key, value in raw.items() if key in known})
-        texts = (spec.id, spec.name, spec.target, spec.output_dir, spec.source, spec.batch, spec.origin)
-        texts += (spec.shown_dir,)
+        named = (spec.id, spec.name, spec.target, spec.output_dir)
+        texts = (*named, spec.source, spec.batch, spec.origin, spec.shown_dir)
         if not all(isinstance(text, str) for text in texts) or not isinstance(spec.prompt, dict):
             raise ValueError("a job's names must be texts and its prompt an object")
         if not isinstance(spec.files, dict) or not all(isinstance(p, str) for p in spec.files.values()):

@@ -414,7 +414,7 @@ def test_a_key_is_the_keyrings_unless_it_was_only_entered(settings: Settings) ->
 def test_every_setting_has_a_variable(tmp_path: Path, name: str) -> None:
     origin = origin_of(name, load(tmp_path), {})
     assert origin.source == "default"
-    assert (origin.variable is None) == (name == "welcomed")
+    assert (origin.variable is None) == (name in ("welcomed", "routing", "comfyui_env"))
 
 
 def test_the_file_of_a_newer_or_broken_program_names_nothing(tmp_path: Path) -> None:

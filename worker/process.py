@@ -204,11 +204,17 @@ class ChildProcess:
 
 
 def start_detached(
-    argv: Sequence[str], *, env: Mapping[str, str], log_file: Path, cwd: Path | None = None
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log_file: Path,
+    cwd: Path | None = None,
+    on_end: Callable[[int], None] = lambda code: None,
 ) -> int:
     """Start a program that is to outlive us, in a session of its own; its output goes to ``log_file``.
 
-    Returns its process id; raises OSError when it cannot be started.
+    ``on_end`` is called on a thread with its exit code, when it ends while we live. Returns its process id;
+    raises OSError when it cannot be started.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     flags = 0
@@ -226,7 +232,8 @@ def start_detached(
             creationflags=flags,
         )
     # Somebody must collect its exit code while we live, else it stays a zombie and looks alive.
-    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
+    reap = threading.Thread(target=lambda: on_end(child.wait()), name=f"reap-{child.pid}", daemon=True)
+    reap.start()
     return child.pid
 
 

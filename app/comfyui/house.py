@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import NeedsSetup, ProcessFailed, Unreachable
 from .installation import Installation
 from .status import ComfyState, ComfyStatus, system_stats, with_stats
-from .supervisor import StoppedMeanwhile, Supervisor
+from .supervisor import NotStarted, StoppedMeanwhile, Supervisor
 from .surroundings import Surroundings
 
 __all__ = ["ComfyState", "ComfyStatus", "House"]
@@ -129,7 +129,8 @@ class House:
         except StoppedMeanwhile:
             raise
         except ProcessFailed as error:
-            self._tell(ComfyStatus(ComfyState.CRASHED, detail=error.summary))
+            crash = error.crash if isinstance(error, NotStarted) else None
+            self._tell(ComfyStatus(ComfyState.CRASHED, detail=error.summary, crash=crash))
             raise
         self._seen = True
         if self.status.state is not ComfyState.RUNNING or self.status.since != supervisor.born:
@@ -160,12 +161,11 @@ class House:
         if not self._seen:
             self._tell(ComfyStatus(ComfyState.STOPPED))
             return
-        lines = await asyncio.to_thread(supervisor.tail)
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        crash = await asyncio.to_thread(supervisor.crash)
+        last = next((line.strip() for line in reversed(crash.log) if line.strip()), "")
         self._seen = False
-        self._tell(
-            ComfyStatus(ComfyState.CRASHED, detail=f"ComfyUI stopped by itself{f': {last}' if last else '.'}")
-        )
+        detail = f"ComfyUI stopped by itself{f': {last}' if last else '.'}"
+        self._tell(ComfyStatus(ComfyState.CRASHED, detail=detail, crash=crash))
 
     async def _known(self) -> Supervisor:
         """The supervisor of the installation as it is now."""

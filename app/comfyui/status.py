@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from .crash import Crash
+
 #: How long a look waits for an answer, in seconds.
 _LOOK_S = 2.0
 _MOST_STATS = 4 << 20
@@ -31,6 +33,8 @@ class ComfyStatus:
         since: when its process began, in seconds since 1970; None when it is not ours.
         vram: a text such as ``3.1 of 24.0 GB in use``.
         detail: a sentence: why it crashed, or what is odd.
+        crash: more of that, for one that ended before our eyes.
+        gpu: its name. vram_used, vram_total: in bytes; None when they are not known.
     """
 
     state: ComfyState
@@ -39,6 +43,10 @@ class ComfyStatus:
     version: str | None = None
     vram: str | None = None
     detail: str = ""
+    crash: Crash | None = None
+    gpu: str = ""
+    vram_used: int | None = None
+    vram_total: int | None = None
 
 
 async def system_stats(url: str) -> Mapping[str, Any] | None:
@@ -81,13 +89,31 @@ def with_stats(status: ComfyStatus, stats: Mapping[str, Any] | None) -> ComfySta
     system, devices = (stats or {}).get("system"), (stats or {}).get("devices")
     version = system.get("comfyui_version") if isinstance(system, dict) else None
     device = devices[0] if isinstance(devices, list) and devices else None
-    return replace(status, version=version if isinstance(version, str) else None, vram=_memory(device))
+    used, total = _memory(device)
+    return replace(
+        status,
+        version=version if isinstance(version, str) else None,
+        vram=None if used is None or total is None else f"{used / 1e9:.1f} of {total / 1e9:.1f} GB in use",
+        gpu=_device_name(device),
+        vram_used=used,
+        vram_total=total,
+    )
 
 
-def _memory(device: Any) -> str | None:
+def _device_name(device: Any) -> str:
+    """As ``cuda:0 NVIDIA GeForce RTX 4070 : cudaMallocAsync`` names it, the card alone."""
+    name = device.get("name") if isinstance(device, dict) else None
+    if not isinstance(name, str):
+        return ""
+    name = name.partition(" : ")[0]
+    return (name.partition(" ")[2] if name[:4] in ("cuda", "hip:", "xpu:") else name).strip()
+
+
+def _memory(device: Any) -> tuple[int | None, int | None]:
+    """What is used and what there is, in bytes."""
     if not isinstance(device, dict):
-        return None
+        return None, None
     total, free = device.get("vram_total"), device.get("vram_free")
     if not isinstance(total, int) or not isinstance(free, int) or not 0 <= free <= total or not total:
-        return None
-    return f"{(total - free) / 1e9:.1f} of {total / 1e9:.1f} GB in use"
+        return None, None
+    return total - free, total

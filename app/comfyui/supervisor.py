@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import signal
 import socket
 from pathlib import Path
@@ -18,6 +19,7 @@ from worker.process import clean_environment, free_port, start_detached, wait_fo
 
 from ..errors import ProcessFailed
 from ..files import write_private
+from .crash import Crash, crash_of
 from .installation import Installation
 from .ports import port_taken
 from .surroundings import Surroundings
@@ -26,10 +28,28 @@ log = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 600.0
 _LOG_LINES = 50
+_CODE_S = 1.0
+#: In bytes.
+_LONG_LOG, _TAIL_BYTES = 10 << 20, 64 << 10
 
 
 class StoppedMeanwhile(ProcessFailed):
     """Somebody stopped ComfyUI while another one waited for it to come up."""
+
+
+class NotStarted(ProcessFailed):
+    """ComfyUI ended before it was up; ``crash`` says why."""
+
+    def __init__(self, folder: Path, log_file: Path, crash: Crash) -> None:
+        last = next((line for line in reversed(crash.log) if line.strip()), "it printed nothing")
+        super().__init__(
+            f"ComfyUI in {folder} does not start: {last}",
+            hint=f"{crash.hint if crash.cause != 'unknown' else ''} Its log is {log_file}.".strip(),
+            log=list(crash.log),
+            cause=crash.cause,
+            exit_code=crash.code,
+        )
+        self.crash = crash
 
 
 class Supervisor:
@@ -51,6 +71,8 @@ class Supervisor:
         self._port: int | None = None
         #: When the process was born, in seconds since 1970.
         self.born: float | None = None
+        #: The exit code of the one that we started, once it has ended; None: we started none.
+        self._exit: queue.SimpleQueue[int] | None = None
 
     async def ensure(self) -> str:
         """Have ComfyUI running; its URL.
@@ -106,10 +128,21 @@ class Supervisor:
                 await asyncio.to_thread(_end, pid, grace_s)
             self._state_file.unlink(missing_ok=True)
 
+    def crash(self, *, starting: bool = False) -> Crash:
+        """Why the one that was there has ended. Blocks: reads its log."""
+        code, ended, self._exit = None, self._exit, None
+        if ended is not None:
+            with contextlib.suppress(queue.Empty):
+                # It has ended; the thread that collects its code may be a moment behind.
+                code = ended.get(timeout=_CODE_S)
+        return crash_of(code, self.tail(), starting=starting)
+
     def tail(self) -> list[str]:
         """The last lines of its log. Blocks."""
         try:
-            return self.log_file.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+            with self.log_file.open("rb") as file:
+                file.seek(max(self.log_file.stat().st_size - _TAIL_BYTES, 0))
+                return file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
         except OSError:
             return []
 
@@ -142,7 +175,15 @@ class Supervisor:
         keep = ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "HF_HOME", "HF_HUB_OFFLINE")
         env = clean_environment({"PYTHONUNBUFFERED": "1", **more}, keep=keep)
         try:
-            self._pid = start_detached(words, env=env, log_file=self.log_file, cwd=installation.folder)
+            self._put_log_aside()
+            self._exit = queue.SimpleQueue()
+            self._pid = start_detached(
+                words,
+                env=env,
+                log_file=self.log_file,
+                cwd=installation.folder,
+                on_end=self._exit.put,
+            )
         except OSError as error:
             raise ProcessFailed(f"ComfyUI cannot be started with {words[0]}: {error.strerror}.") from error
         self._remember(self._pid, url)
@@ -160,14 +201,15 @@ class Supervisor:
                 await asyncio.sleep(0.2)
         if self._pid is None:
             raise StoppedMeanwhile("ComfyUI was stopped before it was up.")
-        log = await asyncio.to_thread(self.tail)
+        crash = await asyncio.to_thread(self.crash, starting=True)
         await self.stop()
-        last = next((line for line in reversed(log) if line.strip()), "it printed nothing")
-        raise ProcessFailed(
-            f"ComfyUI in {self.installation.folder} does not start: {last}",
-            hint=f"Its log is {self.log_file}.",
-            log=log,
-        )
+        raise NotStarted(self.installation.folder, self.log_file, crash)
+
+    def _put_log_aside(self) -> None:
+        """A log that has become long gives way to a new one; the one before is kept."""
+        with contextlib.suppress(OSError):
+            if self.log_file.stat().st_size > _LONG_LOG:
+                self.log_file.replace(self.log_file.with_suffix(".old.log"))
 
     def _remember(self, pid: int, url: str) -> None:
         self.born = None
@@ -223,6 +265,11 @@ def _end(pid: int, grace_s: float) -> None:
         with contextlib.suppress(psutil.Error):
             process.terminate()
         wait_for_end(pid, grace_s)
+    if hasattr(os, "killpg"):
+        # Whom we did not see, in the session that was made for it.
+        with contextlib.suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
     for member in family:
         with contextlib.suppress(psutil.Error):
             member.kill()
+    psutil.wait_procs(family, timeout=grace_s)

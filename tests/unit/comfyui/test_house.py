@@ -152,7 +152,10 @@ async def test_one_that_ends_at_its_start_is_known_at_once(house: House, folder:
     assert time.monotonic() - started < 10
     assert caught.value.details["log"] == ["one line", "no GPU of that kind"]
     assert states == [ComfyState.STARTING, ComfyState.CRASHED]
-    assert "no GPU of that kind" in (await house.look()).detail
+    status = await house.look()
+    assert "no GPU of that kind" in status.detail
+    assert status.crash is not None
+    assert status.crash.code == 1
     (folder / "broken").unlink()
     await house.ensure()
     assert states[2:] == [ComfyState.STARTING, ComfyState.RUNNING]
@@ -163,7 +166,9 @@ async def test_a_crash_is_seen_with_its_last_line_and_undone(house: House, tmp_p
     url = await house.ensure()
     psutil.Process(pid_of(tmp_path)).kill()
     status = await until(house, ComfyState.CRASHED)
-    assert status == ComfyStatus(ComfyState.CRASHED, detail="ComfyUI stopped by itself: up")
+    assert (status.state, status.detail) == (ComfyState.CRASHED, "ComfyUI stopped by itself: up")
+    assert status.crash is not None
+    assert (status.crash.code, status.crash.signal_name, status.crash.log[-1]) == (-9, "SIGKILL", "up")
     assert await house.ensure() == url  # where a worker that was given its address looks for it
     pid = pid_of(tmp_path)
     psutil.Process(pid).kill()

@@ -34,7 +34,6 @@ from .ui.frame.window import Window
 from .ui.notices import Notice, Notices
 from .ui.tasks import TaskScope
 from .ui.theme import Theme
-from .ui.theme.tokens import FOLD_BELOW_W
 from .ui.widgets.basics import Wrapped
 
 _DAYS, _NEARLY, _BARS = 7, 0.8, 24
@@ -118,11 +117,6 @@ class Chips:
             self.details.use_place(key)
         self._show_spend()
 
-    def fit(self) -> None:
-        """Shorter words in a narrow window."""
-        if self._status is not None:
-            self.show_endpoint(self._status)
-
     def read_spend(self) -> None:
         """Read anew what was spent."""
         self._scope.start(self._read_spend(), "read-spend")
@@ -148,11 +142,12 @@ class Chips:
         listed = self.account.status.endpoints.get(chosen_place(self._around.settings()))
         if listed is not None and listed.is_off:
             strong, rest, role = "Switched off", f"{status.in_queue} in queue", "amber"
-        elif self._window.width() < FOLD_BELOW_W and status.reachable and not status.tone:
+        short = None
+        if status.reachable and not status.tone and not (listed is not None and listed.is_off):
             busy = status.running + status.starting
-            strong, rest = f"{busy} / {busy + status.idle}", f"{status.in_queue} queued"
+            short = f"{busy} / {busy + status.idle}", f"·  {status.in_queue} queued"
         rest = f"·  {rest.replace(' · ', '  ·  ')}" if rest else ""
-        self._window.topbar.endpoint.show_state(strong, rest, role=role)
+        self._window.topbar.endpoint.show_state(strong, rest, role=role, short=short)
         self._status = status
         self._show_details()
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from .account_desk import AccountDesk
 from .chips import Around, Chips
+from .comfy import Comfy
+from .comfy import Ties as ComfyTies
 from .comfyui.find import describe, find_installations
-from .comfyui.status import ComfyState, ComfyStatus
+from .comfyui.status import ComfyState
 from .desk import Desk, Outlook
 from .errors import BadInput
-from .jobs.model import JobEvent, JobSpec
+from .jobs.model import FROM_COMFYUI, Job, JobEvent, JobSpec
 from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line
@@ -24,9 +26,9 @@ from .settings import OF_COMFYUI, Secret, Settings, from_environment, save_setti
 from .tuner import Ties as TunerTies
 from .tuner import Tuner
 from .ui.collector import GuiCollector
-from .ui.desktop import announce, open_url
+from .ui.comfyui.page import ComfyPage
+from .ui.desktop import announce, open_path
 from .ui.frame.places import chosen_place, other_place, places_of
-from .ui.frame.popovers import comfy_popover
 from .ui.frame.window import Window, app_icon
 from .ui.notices import Notice, Notices
 from .ui.queue.actions import Actions
@@ -43,7 +45,6 @@ from .ui.settings.page import SettingsPage
 from .ui.state import WindowState
 from .ui.tasks import TaskScope
 from .ui.theme import Theme
-from .ui.theme.tokens import FOLD_BELOW_W
 from .ui.tray import Tray
 from .ui.welcome.page import WelcomePage
 from .ui.widgets.floating import Question
@@ -60,13 +61,6 @@ if TYPE_CHECKING:
 _PAGE = 200
 _LOOK_EVERY_S = 3.0
 _GROUP_ABOVE, _GATHER_S = 3, 0.5
-_CHIP = {
-    ComfyState.NOT_SET_UP: ("ComfyUI not set up", "ctl", "Set up"),
-    ComfyState.STOPPED: ("ComfyUI stopped", "ctl", "Start"),
-    ComfyState.STARTING: ("ComfyUI starting", "amber_bar", ""),
-    ComfyState.RUNNING: ("ComfyUI running", "green_bar", ""),
-    ComfyState.CRASHED: ("ComfyUI crashed", "red_bar", "Details"),
-}
 
 
 class Panel:
@@ -85,9 +79,6 @@ class Panel:
         self._ended = asyncio.Event()
         self._asking = False
         self._counts = (0, 0)
-        known = settings.comfyui_dir is not None or settings.comfyui_url is not None
-        self._comfy = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
-        self._watched: House | None = None
         self._finished: list[JobEvent] = []
         self._sources: Sources | None = None
         self.notices = Notices()
@@ -127,6 +118,12 @@ class Panel:
             places_changed=self._show_places,
         )
         self.chips = Chips(theme, self.window, self.desk, self.notices, self.scope, looked_at, settings)
+        self.comfy = Comfy(
+            theme, self.window, self.desk, self.notices, self.state, self.scope,
+            ComfyTies(
+                lambda: self.settings, self._change, self._show_welcome, self.chips.name, self._running_here
+            ),
+        )  # fmt: skip
         self.tuner = Tuner(
             theme, self.window, self.actions.launch, self.state, self.scope,
             TunerTies(lambda: self.settings, lambda: chosen_place(self.settings), self.chips.name),
@@ -142,7 +139,6 @@ class Panel:
         theme.style()
         self._bind()
         self._show_places()
-        self._show_comfy(self._comfy)
 
     async def run(self, files: Sequence[Path]) -> None:
         """Show the window, then the jobs; ends when the user has closed it."""
@@ -166,6 +162,7 @@ class Panel:
             if _misses_keys(self.settings):
                 self.scope.start(self._take_keys(), "keys")
             self.scope.start(self._keep_looking(), "look")
+            self.comfy.start()
             if files:
                 self.actions.run_files(files)
             await self._ended.wait()
@@ -219,8 +216,9 @@ class Panel:
             AccountDesk(lambda: self.settings, self._use_key),
         )  # fmt: skip
         welcome = WelcomePage(theme, self.scope)
+        comfyui = ComfyPage(theme, self.motion)
         return Window(
-            theme, self.notices, self.state, queue, settings, welcome,
+            theme, self.notices, self.state, queue, settings, welcome, comfyui, self.motion,
             lambda area: Viewer(theme, self.pictures, area),
         )  # fmt: skip
 
@@ -228,15 +226,12 @@ class Panel:
         window, bar = self.window, self.window.topbar
         window.files_dropped.connect(self._files_dropped)
         window.close_wanted.connect(lambda: self.scope.start(self._ask_to_close(), "close"))
-        window.look_wanted.connect(lambda: self.scope.start(self._look(), "look-now"))
-        window.folded.connect(self._show_chips)
+        window.look_wanted.connect(lambda: self.scope.start(self.comfy.look(), "look-now"))
         window.open_files = self.actions.choose_files
         window.queue.recent_wanted.connect(self._open_recents)
         self.recents.saved_anew.connect(self._offer_again)
         window.viewer.reveal_wanted.connect(self.actions.reveal)
         bar.target_chosen.connect(self._choose_target)
-        bar.comfy.clicked.connect(self._open_comfy)
-        bar.comfy.linked.connect(self._comfy_link)
         window.welcome.folder_chosen.connect(
             lambda path: self.scope.start(self._use_folder(path), "use-folder")
         )
@@ -338,12 +333,26 @@ class Panel:
             self.recents.made(event.job.source, picture)
         if text := self.model.spoken(event.job.id):
             announce(window.queue.list, text, urgent=event.job.state is State.FAILED)
+        if event.job.origin == FROM_COMFYUI and event.job.state is State.DONE:
+            self._open_result(event.job)
         in_sight = window.isActiveWindow() and window.pages.currentWidget() is window.queue
         if in_sight or event.job.state is State.CANCELLED:
             return
         self._finished.append(event)
         if len(self._finished) == 1:
             self.scope.start(self._tell_ended(), "tell-ended")
+
+    def _open_result(self, job: Job) -> None:
+        """What ComfyUI's own Queue button made, if the user wants it opened."""
+        first = next((output.path for output in job.outputs if not output.shown), "")
+        match self.settings.open_results:
+            case "viewer" if first:
+                open_path(Path(first))
+            case "panel":
+                self.window.show_page("queue")
+                self.window.queue.select(job.id)
+                self.window.bring_to_front()
+                self.window.queue.open_viewer(0)
 
     async def _tell_ended(self) -> None:
         """One notice for each job that ended while nobody looked; above three, one for all."""
@@ -397,7 +406,7 @@ class Panel:
         self.tray.use(icon=self.settings.tray, tells=self.settings.system_notices)
         self._show_places()
         self.window.settings.show_settings()
-        await self._look()
+        await self.comfy.look()
 
     async def _take_keys(self) -> None:
         """Put the keys in force that only the keyring has. A locked one asks its user first, for a while."""
@@ -451,74 +460,23 @@ class Panel:
 
     # ComfyUI and the endpoint.
 
-    async def _keep_looking(self) -> None:
-        while True:
-            shown = self.window.isVisible() and not self.window.isMinimized()
-            self.chips.set_shown(shown=shown)
-            if shown:
-                await self._look()
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-    async def _look(self) -> None:
-        if (house := self._house()) is None:
-            return
-        if house is not self._watched:
-            self._watched = house
-            house.watch(self._show_comfy)
-        self._show_comfy(await house.look())
-
     def _house(self) -> House | None:
         """The owner of this computer's ComfyUI, while this process runs the jobs."""
         return self.desk.services.house if self.desk.services is not None else None
 
-    def _show_chips(self) -> None:
-        """Shorter words in a narrow window."""
-        self._show_comfy(self._comfy)
-        self.chips.fit()
+    async def _keep_looking(self) -> None:
+        while True:
+            self.chips.set_shown(shown=self.window.isVisible() and not self.window.isMinimized())
+            await asyncio.sleep(_LOOK_EVERY_S)
 
-    def _show_comfy(self, status: ComfyStatus) -> None:
-        strong, dot, link = _CHIP[status.state]
-        if status.state is ComfyState.NOT_SET_UP and chosen_place(self.settings) == DEMO:
-            strong, dot, link = "Demo engine", "teal", ""
-        self._comfy = status
-        short = self.window.width() < FOLD_BELOW_W
-        self.window.topbar.comfy.show_state(
-            strong.split(" ")[0] if short and not link else strong, dot=dot, link=link
+    def _running_here(self) -> str:
+        """The name of a job that runs on this computer's ComfyUI; empty when none does."""
+        running = (
+            entry.job.name
+            for entry in self.model.jobs.values()
+            if entry.job.target == LOCAL and entry.job.state is State.RUNNING
         )
-
-    def _open_comfy(self) -> None:
-        if (house := self._house()) is None:
-            return
-        comfy_popover(
-            self._theme,
-            house.status,
-            start=lambda: self.scope.start(house.ensure(), "start-comfyui"),
-            stop=lambda: self.scope.start(self._stop_comfy(), "stop-comfyui"),
-            browse=lambda: open_url(house.status.url or ""),
-            set_up=self._show_welcome,
-        ).open_under(self.window.topbar.comfy, right=True)
-
-    def _comfy_link(self) -> None:
-        house = self._house()
-        if house is not None and house.status.state is ComfyState.STOPPED:
-            self.scope.start(house.ensure(), "start-comfyui")
-        elif self._comfy.state is ComfyState.CRASHED:
-            self._open_comfy()
-        else:
-            self._show_welcome()
-
-    async def _stop_comfy(self) -> None:
-        running = [
-            e.job for e in self.model.jobs.values() if e.job.target == LOCAL and e.job.state is State.RUNNING
-        ]
-        title, stop = "Stop ComfyUI with a job running?", "Stop ComfyUI"
-        if running:
-            text = f'The job "{running[0].name}" is lost.'
-            if not await Question(self._theme, self.window, title, text, "Keep running", stop).ask():
-                return
-        if (house := self._house()) is not None:
-            await house.stop()
-            await self._look()
+        return next(running, "")
 
     # The end.
 

@@ -16,7 +16,7 @@ from worker.contract import Progress
 from .cards import headline
 from .costs import cost_of, money
 from .figures import ago, day_of, duration, ended_at, ordinal, ran_s, size, span, waited_s
-from .model import Job, OutputFile
+from .model import FROM_COMFYUI, Job, OutputFile
 from .states import UNSENT, Hold, State
 from .targets import DEMO, LOCAL, is_remote
 from .timeline import Point, timeline
@@ -173,9 +173,10 @@ def makes(job: Job) -> str:
         text, same = _some(wanted.kind, wanted.count), True
     else:
         return ""
-    if wanted is None or not same or wanted.width is None or wanted.height is None:
-        return text
-    return f"{text} · {wanted.width} × {wanted.height}"
+    parts = [text]
+    if wanted is not None and same and wanted.width is not None and wanted.height is not None:
+        parts.append(f"{wanted.width} × {wanted.height}")
+    return " · ".join([*parts, *(["from ComfyUI"] if job.origin == FROM_COMFYUI else [])])
 
 
 def cost(job: Job, now: float) -> str:

@@ -29,8 +29,10 @@ from app.health import EndpointStatus
 from app.jobs import runs
 from app.jobs.model import Job, JobEvent, JobSpec, Move, OutputFile
 from app.jobs.states import State
+from app.log_lines import LineReader
 from app.panel import Panel
 from app.settings import Secret, Settings
+from app.ui.comfyui.shown import Figures, InstallFacts, NodeFacts, Options, PackRow
 from app.ui.notices import Notice
 from app.ui.theme import Theme
 from app.workflows.parameters import Expected
@@ -236,7 +238,7 @@ async def scene(
     """A window that shows what the picture of that name does; its panel."""
     jobs, arrange, usual = SCENES[name]
     async with opened(theme, folder, jobs, size or usual, welcomed=arrange not in _WELCOMES) as panel:
-        panel._show_comfy(ComfyStatus(ComfyState.RUNNING, "http://127.0.0.1:8188", NOW - 720, "0.3.64"))
+        panel.comfy.show(ComfyStatus(ComfyState.RUNNING, "http://127.0.0.1:8188", NOW - 720, "0.3.64"))
         text = "1 running · 1 starting · 3 in queue"
         figures = EndpointStatus("runpod", True, running=1, starting=1, idle=1, in_queue=3, text=text)
         panel.chips.account.status = ACCOUNT
@@ -347,7 +349,42 @@ async def _pictures(panel: Panel) -> None:
 Arrange = Callable[[Panel], Awaitable[None]]
 _WELCOMES = (_welcome_found, _welcome_not_found)
 _ERROR = (ROOM, WAN, *FINISHED)
+
+
 #: What each shows: its jobs, how it is arranged, and its size in the pictures.
+async def _comfyui(panel: Panel) -> None:
+    """The page of ComfyUI as it is in use: a long log, many custom nodes, the button on RunPod."""
+    page = panel.window.comfyui
+    panel.window.show_page("comfyui")
+    # What reads a log that is not there would empty this one.
+    panel.comfy._end_log()
+    page.show_state(
+        Figures(
+            "running", "since 09:12 · 5 h 20 min", "127.0.0.1:8188", "RTX 4070", "12 GB", "7.9 / 12 GB", 0.66
+        )
+    )
+    page.show_node(NodeFacts("active", f"RunPod · {ENDPOINT}", "1.0.0", "14:30:51"))
+    options = Options("--preview-method auto", "", "8188", "/data/models")
+    page.show_installation(
+        InstallFacts(
+            "~/ComfyUI", "0.3.64", "~/ComfyUI/venv/bin/python", "~/ComfyUI/models + /data/models",
+            "~/ComfyUI/output", "--preview-method auto", "8188", options,
+            "Changes count from the next start of ComfyUI.",
+        )
+    )  # fmt: skip
+    packs = [
+        PackRow("ComfyUI-Nunchaku", "failed", "import failed", error="No module named 'nunchaku'"),
+        PackRow("comfyui_controlnet_aux", "slow", "slow import, 4.2 s"),
+        *(PackRow(f"ComfyUI-Pack-{number}", "loaded", f"{number / 10:.1f} s") for number in range(1, 23)),
+    ]
+    page.show_packs(packs, "23 loaded, 1 failed")
+    panel.window.topbar.routing.show_mode("runpod", pending=False, enabled=True)
+    reader = LineReader()
+    for text in ("got prompt", "Requested to load SDXL", "WARNING: clip missing", "52%|#####| 13/25") * 8:
+        page.log.feed(reader.read(text, NOW))
+    await until(lambda: page.log.pane.line_count() > 30)
+
+
 SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "queue_empty": ((), _queue_empty, FULL),
     "queue_running": (JOBS, _queue_running, FULL),
@@ -358,6 +395,7 @@ SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "settings": (JOBS, _settings, FULL),
     "overlays": (JOBS, _overlays, FULL),
     "tune": (JOBS, _tune, FULL),
+    "comfyui": (JOBS, _comfyui, FULL),
 }
 
 

@@ -54,7 +54,9 @@ async def test_tooltips_of_buttons_name_their_keys(theme: Theme, tmp_path: Path)
         window = panel.window
         tips = {w.toolTip() for w in [*shown(window), *window.findChild(Viewer).findChildren(QPushButton)]}
         wanted = ("Queue (Ctrl+1)", "Settings (Ctrl+,)", "Search jobs (Ctrl+F)")
-        assert {*wanted, "Where dropped workflows run (Ctrl+T)", "Close (Esc)"} <= tips
+        target = "Where dropped workflows run (Ctrl+T)\n"
+        target += "ComfyUI's own Queue button goes where its switch says."
+        assert {*wanted, target, "Close (Esc)"} <= tips
 
 
 @on_loop

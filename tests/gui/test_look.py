@@ -165,7 +165,7 @@ def _points(panel: Panel) -> Points:
     return {
         "rail": (at(window.rail, 96, 400), "bg0"),
         "rail's chosen item": (at(first, 140, 4), "rail_on"),
-        "top bar": (at(window.topbar, 500, 28), "bg0"),
+        "top bar": (at(window.topbar, 700, 5), "bg0"),
         "line below the top bar": (at(window.topbar, 500, -1), "line"),
         "page": (at(queue.head, 8, 32), "bg1"),
         "list": (at(queue.list, 6, 200), "bg1"),

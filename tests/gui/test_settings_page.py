@@ -39,7 +39,7 @@ API_KEY = "runpod_api_key"
 WRONG = "rpa_NOTTHEONE0123456789"
 OTHER = "https://somewhere.example"
 #: They are chosen elsewhere.
-_ELSEWHERE = {"target", "welcomed"}
+_ELSEWHERE = {"target", "welcomed", "routing", "comfyui_env"}
 
 
 class Watch(AccountWatch):

@@ -22,7 +22,7 @@ from app.ui.frame.drops import promise
 from app.ui.frame.keys import KEYS, KeySheet
 from app.ui.theme import Theme
 from app.ui.widgets.floating import Question
-from tests.gui.harness import files, on_loop, until
+from tests.gui.harness import files, on_loop, settled, until
 from tests.gui.scenes import FINISHED, JOBS, SMALL, made, opened, scene
 
 _WITH_DOCS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -169,7 +169,8 @@ async def test_narrow_windows_use_fewer_words(theme: Theme, tmp_path: Path) -> N
             )
         )
         assert panel.window.topbar.endpoint.text == "2 / 3 ·  3 queued"
-        panel.window.resize(1300, 700)
+        panel.window.resize(1440, 700)
+        await settled()
         assert panel.window.topbar.endpoint.text == "1 running ·  3 in queue"
 
 

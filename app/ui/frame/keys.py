@@ -16,7 +16,8 @@ from ..widgets.floating import Popover
 KEYS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("Everywhere", ("Ctrl+O", "Ctrl+V"), "Open or paste a workflow"),
     ("Everywhere", ("Ctrl+Shift+O",), "Recent and kept workflows"),
-    ("Everywhere", ("Ctrl+1", "Ctrl+,"), "Queue, Settings"),
+    ("Everywhere", ("Ctrl+1", "Ctrl+5", "Ctrl+,"), "Queue, ComfyUI, Settings"),
+    ("Everywhere", ("Ctrl+Shift+R",), "ComfyUI's Queue button: Local or RunPod"),
     ("Everywhere", ("Ctrl+T",), "Where workflows run"),
     ("Everywhere", ("Ctrl+F",), "Search on this page"),
     ("Everywhere", ("F5",), "Look at ComfyUI and the endpoint again"),

@@ -33,6 +33,7 @@ def comfy_popover(
     stop: Callable[[], object],
     browse: Callable[[], object],
     set_up: Callable[[], object],
+    details: Callable[[], object],
 ) -> Popover:
     """Address, how long it has been up, its memory, and starting and stopping it."""
     popover = Popover(theme, 320)
@@ -51,9 +52,9 @@ def comfy_popover(
         popover.body.addWidget(Wrapped(theme, why, "body", "text2"))
         _add_buttons(theme, popover, [("Open settings", set_up)])
     elif status.state is ComfyState.RUNNING:
-        _add_buttons(theme, popover, [("Open in browser", browse), ("Stop", stop)])
+        _add_buttons(theme, popover, [("Open in browser", browse), ("Stop", stop), ("Details", details)])
     elif status.state is not ComfyState.STARTING:
-        _add_buttons(theme, popover, [("Start", start)])
+        _add_buttons(theme, popover, [("Start", start), ("Details", details)])
     return popover
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
+from PySide6.QtCore import QEvent, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QFrame, QLayout, QSizePolicy, QWidget
 
 from ..notices import Notices
 from ..theme import Theme
 from ..theme.tokens import TOP_BAR_H
 from ..widgets.basics import Button, Icon, Text, hairline, row
 from ..widgets.floating import Popover
+from ..widgets.motion import Motion
 from ..widgets.paint import paint_icon, paint_pill, paint_text, pill_height, pill_width, text_width
 from ..widgets.small import Dot
 from .notices import notice_row
+from .routing import RoutingSwitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Place:
 
 
 _TARGET_LEAST_W = 176
+_SHORTEST = 2
+_OTHER = "ComfyUI's own Queue button goes where its switch says."
 _MANAGE = Place("", "Manage places…", "Settings", "settings", "text3")
 
 
@@ -43,6 +47,7 @@ class TargetButton(Button):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__(theme, kind="target", tip="Where dropped workflows run", keys="Ctrl+T")
+        self.setToolTip(f"{self.toolTip()}\n{_OTHER}")
         self._place: Place | None = None
         self._short = False
         # In a tight bar its name is the one that can be cut.
@@ -108,6 +113,8 @@ class Chip(QFrame):
         self._dot = Dot(theme) if not icon and not bare else None
         self._icon = Icon(theme, icon, "text3") if icon else None
         self._words = [Text(theme, "", "row"), Text(theme, "", "body", "text2")]
+        self._all = self._few = ("", "")
+        self._short = False
         self._link = Button(theme, "", "link")
         self._link.clicked.connect(self.linked)
         self._button.clicked.connect(self.clicked)
@@ -125,19 +132,42 @@ class Chip(QFrame):
         return self._button
 
     def show_state(
-        self, strong: str, rest: str = "", *, role: str = "text", dot: str = "ctl", link: str = ""
+        self,
+        strong: str,
+        rest: str = "",
+        *,
+        role: str = "text",
+        dot: str = "ctl",
+        link: str = "",
+        short: tuple[str, str] | None = None,
     ) -> None:
-        """``strong`` words, then ``rest`` in a lighter colour; ``dot``, the role of the spot before them."""
-        first, second = self._words
-        first.setText(strong)
+        """``strong`` words, then ``rest`` in a lighter colour; ``dot``, the role of the spot before them.
+
+        ``short``: the words of both where there is little room.
+        """
+        self._all, self._few = (strong, rest), short or (strong, rest)
+        first, _ = self._words
         first.set_role(role)
-        second.setText(rest)
-        second.setVisible(bool(rest))
+        self._show_words()
         self._link.setText(link)
         self._link.setVisible(bool(link))
         if self._dot is not None:
             self._dot.set_role(dot)
         self._button.setAccessibleName(f"{self._name}: {strong} {rest}".strip())
+
+    def set_short(self, short: bool) -> None:
+        self._short = short
+        self._show_words()
+
+    def _show_words(self) -> None:
+        for label, words in zip(self._words, self._few if self._short else self._all, strict=True):
+            label.setText(words)
+        self._words[1].setVisible(bool(self._words[1].text()))
+
+    @property
+    def words(self) -> tuple[tuple[str, str], str]:
+        """All it would say where there is room."""
+        return self._all, self._link.text()
 
     @property
     def text(self) -> str:
@@ -153,7 +183,7 @@ class TopBar(QWidget):
     places_wanted = Signal()
     refresh_wanted = Signal()
 
-    def __init__(self, theme: Theme, notices: Notices) -> None:
+    def __init__(self, theme: Theme, notices: Notices, motion: Motion) -> None:
         super().__init__()
         self._theme, self._notices = theme, notices
         self.setProperty("region", "topbar")
@@ -162,9 +192,12 @@ class TopBar(QWidget):
         self._places: Sequence[Place] = ()
         self._key = ""
         self._short = False
+        self._least = 0
+        self._fitted: object = None
         self._refresh: Place | None = None
         self.target = TargetButton(theme)
         self.target.clicked.connect(self.open_targets)
+        self.routing = RoutingSwitch(theme, motion)
         self.comfy = Chip(theme, "ComfyUI")
         self.endpoint = Chip(theme, "Endpoint", "server")
         self.spend = Chip(theme, "Spend", bare=True)
@@ -172,13 +205,14 @@ class TopBar(QWidget):
         self.bell = Button(theme, kind="icon", icon="bell", tip="Past notices")
         self.bell.clicked.connect(self.open_notices)
         notices.told.connect(self._mark_bell)
-        self.setLayout(
-            row(
-                *(self.target, None, self.comfy, self.endpoint, self.spend, self.bell),
-                gap=12,
-                margins=(16, 0, 16, 1),
-            )
+        line = row(
+            *(self.target, self.routing, None, self.comfy, self.endpoint, self.spend, self.bell),
+            gap=12,
+            margins=(16, 0, 16, 1),
         )
+        # The bar fits itself to the window, and not the window to the bar.
+        line.setSizeConstraint(QLayout.SizeConstraint.SetNoConstraint)
+        self.setLayout(line)
 
     def show_refresh(self, note: str) -> None:
         """Offer to ask for the account's endpoints anew; ``note`` says how old they are, empty: no offer."""
@@ -187,12 +221,47 @@ class TopBar(QWidget):
     def show_places(self, places: Sequence[Place], key: str) -> None:
         """The places there are, and which one is in force."""
         self._places, self._key = places, key
-        chosen = next((place for place in places if place.key == key), None)
+        self._show_target()
+        self._fit()
+
+    def _show_target(self) -> None:
+        chosen = next((place for place in self._places if place.key == self._key), None)
         self.target.show_place(chosen, short=self._short)
 
     def set_short(self, short: bool) -> None:
-        self._short = short
-        self.show_places(self._places, self._key)
+        """In a folded window all is as short as it can be."""
+        self._least = _SHORTEST if short else 0
+        self._fit()
+
+    def event(self, event: QEvent) -> bool:
+        done = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._fit()
+        return done
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """Leave words away until all has room: the switch's caption, then those of target and chips."""
+        layout = self.layout()
+        chips = (self.comfy, self.endpoint, self.spend)
+        said = [(chip.words, chip.isHidden()) for chip in chips]
+        fitted = (self.width(), self._least, said, self._key, self._places, self._theme.text_scale)
+        if layout is None or fitted == self._fitted:
+            # What leaving words away has changed is no reason to begin again.
+            return
+        self._fitted = fitted
+        for level in range(self._least, _SHORTEST + 1):
+            self.routing.set_short(level > 0)
+            self._short = level > 1
+            for chip in chips:
+                chip.set_short(self._short)
+            self._show_target()
+            layout.invalidate()
+            if layout.sizeHint().width() <= self.width():
+                break
 
     def open_targets(self) -> None:
         popover = Popover(self._theme, 360)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 from PySide6.QtCore import QEvent, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
@@ -29,6 +31,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from ..comfyui.page import ComfyPage
 from ..notices import Notice, Notices
 from ..queue.page import QueuePage
 from ..queue.viewer import Viewer
@@ -38,6 +41,7 @@ from ..theme import Theme
 from ..theme.tokens import FOLD_BELOW_W, WINDOW_DEFAULT, WINDOW_MIN
 from ..welcome.page import WelcomePage
 from ..widgets.mark import paint_mark
+from ..widgets.motion import Motion
 from ..widgets.side_page import SidePage
 from .drops import paths_of, promise
 from .focus import FocusRing
@@ -46,7 +50,21 @@ from .notices import Toasts
 from .rail import Rail
 from .topbar import TopBar
 
-_PAGES = (("queue", "Queue", "list-video", "Ctrl+1"), ("settings", "Settings", "settings", "Ctrl+,"))
+_PAGES = (
+    ("queue", "Queue", "list-video", "Ctrl+1"),
+    ("comfyui", "ComfyUI", "workflow", "Ctrl+5"),
+    ("settings", "Settings", "settings", "Ctrl+,"),
+)
+
+
+class Page(Protocol):
+    """What the window asks of the page in sight."""
+
+    def escape(self) -> object:
+        """Close or clear what is open in the page."""
+
+    def open_search(self) -> None:
+        """Begin to search in the page, where that is possible."""
 
 
 class Window(QMainWindow):
@@ -72,11 +90,13 @@ class Window(QMainWindow):
         queue: QueuePage,
         settings: SettingsPage,
         welcome: WelcomePage,
+        comfyui: ComfyPage,
+        motion: Motion,
         viewer: Callable[[QWidget], Viewer],
     ) -> None:
         super().__init__()
         self._theme, self._notices, self._state = theme, notices, state
-        self.queue, self.settings, self.welcome = queue, settings, welcome
+        self.queue, self.settings, self.welcome, self.comfyui = queue, settings, welcome, comfyui
         self.target_name = ""
         self._may_close = False
         self._folded = False
@@ -84,11 +104,11 @@ class Window(QMainWindow):
         self.setWindowIcon(app_icon())
         self.setMinimumSize(QSize(*WINDOW_MIN))
         self.setAcceptDrops(True)
-        self.rail, self.topbar = Rail(theme, _PAGES), TopBar(theme, notices)
+        self.rail, self.topbar = Rail(theme, _PAGES), TopBar(theme, notices, motion)
         self.pages = QStackedWidget()
-        self.pages.addWidget(queue)
-        self.pages.addWidget(settings)
-        self._named: dict[str, QWidget] = {"queue": queue, "settings": settings}
+        self._named: dict[str, QWidget] = {"queue": queue, "comfyui": comfyui, "settings": settings}
+        for page in self._named.values():
+            self.pages.addWidget(page)
         self._before = "queue"
         panel = QWidget()
         column = QVBoxLayout()
@@ -140,6 +160,7 @@ class Window(QMainWindow):
     def close_now(self) -> None:
         """Close without a question, remembering size and splitters."""
         self._state.put("geometry", self.saveGeometry())
+        self._state.put("comfyui_side", str(self.comfyui.side_width()))
         self.queue.save_state()
         self._state.save()
         self._may_close = True
@@ -154,6 +175,9 @@ class Window(QMainWindow):
             screen = QGuiApplication.primaryScreen().availableGeometry().size()
             self.resize(QSize(*WINDOW_DEFAULT).boundedTo(screen))
         self.queue.restore_state()
+        side = self._state.text("comfyui_side")
+        if side.isdecimal():
+            self.comfyui.show_side_width(int(side))
 
     def _bind(self) -> None:
         self.rail.chosen.connect(self.show_page)
@@ -161,8 +185,8 @@ class Window(QMainWindow):
         self.queue.inspector_changed.connect(self.toasts.arrange)
         self.viewer.closed.connect(lambda: self.queue.list.setFocus(Qt.FocusReason.OtherFocusReason))
         for keys, act in (
-            ("Ctrl+1", lambda: self.show_page("queue")),
-            ("Ctrl+,", lambda: self.show_page("settings")),
+            *((keys, partial(self.show_page, name)) for name, _, _, keys in _PAGES),
+            ("Ctrl+Shift+R", self.topbar.routing.toggle),
             ("Ctrl+T", self.topbar.open_targets),
             ("Ctrl+O", self._open_files),
             ("Ctrl+Shift+O", self._open_recent),
@@ -205,24 +229,17 @@ class Window(QMainWindow):
             )
 
     def _search(self) -> None:
-        page = self.pages.currentWidget()
-        if isinstance(page, SidePage):
-            page.open_search()
-        elif page is self.settings:
-            self.settings.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
-        else:
-            self.queue.head.open_search()
+        self._page().open_search()
 
     def _escape(self) -> None:
         if self.viewer.close_viewer() or self.toasts.close_newest():
             return
-        page = self.pages.currentWidget()
-        if isinstance(page, SidePage):
-            page.escape()
-        elif page is self.settings:
-            self.settings.search.clear()
-        else:
-            self.queue.escape()
+        self._page().escape()
+
+    def _page(self) -> Page:
+        page: Any = self.pages.currentWidget()
+        shown: Page = page
+        return shown
 
     def _next_region(self, step: int) -> None:
         """Rail, top bar, page, inspector: the first control of the next one gets the focus."""

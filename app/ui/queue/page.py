@@ -260,6 +260,9 @@ class QueuePage(QWidget):
             return False
         return True
 
+    def open_search(self) -> None:
+        self.head.open_search()
+
     def open_inspector(self) -> None:
         entry = self._model.jobs.get(self.list.current_id())
         if entry is None:

@@ -102,6 +102,12 @@ class SettingsPage(QWidget):
         """Another key is in force."""
         self.show_settings()
 
+    def escape(self) -> None:
+        self.search.clear()
+
+    def open_search(self) -> None:
+        self.search.setFocus(Qt.FocusReason.ShortcutFocusReason)
+
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._scope.start(self._opened(), "settings")

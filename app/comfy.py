@@ -1,0 +1,512 @@
+"""ComfyUI in the window: its page and chip, what its buttons do, and the switch of its Queue button."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .comfyui.find import Found, describe
+from .comfyui.status import ComfyState, ComfyStatus
+from .desk import Desk
+from .errors import BadInput, ComfyRunPodError
+from .file_tail import FileTail
+from .jobs.targets import DEMO
+from .jobs.words import duration
+from .log_lines import LineReader
+from .settings import Settings, arguments_of, as_line
+from .ui.comfyui.page import ComfyPage
+from .ui.comfyui.shown import (
+    Act,
+    Crash,
+    Figures,
+    InstallFacts,
+    NodeFacts,
+    OptionName,
+    Options,
+    RunState,
+)
+from .ui.desktop import copy_text, open_url
+from .ui.dialogs import chosen_path
+from .ui.frame.places import chosen_place
+from .ui.frame.popovers import comfy_popover
+from .ui.frame.routing import NO_NODE, Mode, first_time_popover
+from .ui.frame.window import Window
+from .ui.notices import Notice, Notices
+from .ui.settings.editors import short_path
+from .ui.state import WindowState
+from .ui.tasks import TaskScope
+from .ui.theme import Theme
+from .ui.widgets.floating import Question
+
+if TYPE_CHECKING:
+    from .comfyui.house import House
+    from .routing import Routing, RoutingStatus
+
+PAGE = "comfyui"
+_LOOK_EVERY_S, _LOG_EVERY_S, _TAIL = 3.0, 0.3, 2_000
+_TOLD_KEY = "routing_told"
+_CHIP = {
+    ComfyState.NOT_SET_UP: ("ComfyUI not set up", "ctl", "Set up"),
+    ComfyState.STOPPED: ("ComfyUI stopped", "ctl", "Start"),
+    ComfyState.STARTING: ("ComfyUI starting", "amber_bar", ""),
+    ComfyState.RUNNING: ("ComfyUI running", "green_bar", ""),
+    ComfyState.CRASHED: ("ComfyUI crashed", "red_bar", "Details"),
+}
+_STATES: dict[ComfyState, RunState] = {
+    ComfyState.NOT_SET_UP: "not_set_up",
+    ComfyState.STOPPED: "stopped",
+    ComfyState.STARTING: "starting",
+    ComfyState.RUNNING: "running",
+    ComfyState.CRASHED: "crashed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What this needs of the panel.
+
+    Attributes:
+        change: saves settings and puts them in force. set_up: shows the first steps.
+        name: a target as people call it. running: the name of a job that runs on this ComfyUI, or empty.
+    """
+
+    settings: Callable[[], Settings]
+    change: Callable[[dict[str, Any]], Awaitable[None]]
+    set_up: Callable[[], object]
+    name: Callable[[str], str]
+    running: Callable[[], str]
+
+
+class Comfy:
+    """Shows how ComfyUI is, and has it started, stopped and routed."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        window: Window,
+        desk: Desk,
+        notices: Notices,
+        state: WindowState,
+        scope: TaskScope,
+        ties: Ties,
+    ) -> None:
+        self._theme, self._window, self._desk, self._notices = theme, window, desk, notices
+        self._state, self._scope, self._ties = state, scope, ties
+        settings = ties.settings()
+        known = settings.comfyui_dir is not None or settings.comfyui_url is not None
+        self.status = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
+        self._stopping = self._changed = False
+        self._watched: House | None = None
+        self._routing: Routing | None = None
+        self._pending: Mode | None = None
+        self._found: Found | None = None
+        self._log: asyncio.Task[None] | None = None
+        self.page: ComfyPage = window.comfyui
+        self._bind()
+        self.show(self.status)
+        self._show_routing()
+
+    def start(self) -> None:
+        """Look at ComfyUI from now on, again and again."""
+        self._scope.start(self._keep_looking(), "look")
+
+    # How it is.
+
+    async def look(self) -> None:
+        if (house := self.house()) is None:
+            return
+        if house is not self._watched:
+            self._watched = house
+            house.watch(self.show)
+        services = self._desk.services
+        if services is not None and services.routing is not self._routing:
+            self._routing = services.routing
+            self._routing.watch(lambda _: self._show_routing())
+        self.show(await house.look())
+        await self._look_at_installation()
+
+    def house(self) -> House | None:
+        """The owner of this computer's ComfyUI, while this process runs the jobs."""
+        return self._desk.services.house if self._desk.services is not None else None
+
+    def show(self, status: ComfyStatus) -> None:
+        strong, dot, link = _CHIP[status.state]
+        settings = self._ties.settings()
+        if status.state is ComfyState.NOT_SET_UP and chosen_place(settings) == DEMO:
+            strong, dot, link = "Demo engine", "teal", ""
+        self._changed = self._changed and status.state is ComfyState.RUNNING
+        fell = status.state is ComfyState.CRASHED and self.status.state is ComfyState.RUNNING
+        self.status = status
+        few = (strong if link else strong.split(" ")[0], "")
+        self._window.topbar.comfy.show_state(strong, dot=dot, link=link, short=few)
+        self._show_page(status, settings)
+        self._show_routing()
+        if fell:
+            text = status.crash.text if status.crash is not None else status.detail
+            self._notices.tell(
+                Notice("ComfyUI stopped by itself", text, "error", "Start again", self.start_comfy)
+            )
+
+    def _show_page(self, status: ComfyStatus, settings: Settings) -> None:
+        state = _STATES[status.state]
+        if settings.comfyui_url is not None and status.state is ComfyState.RUNNING:
+            state = "watched"
+        if self._stopping:
+            state = "stopping"
+        since = ""
+        if status.since is not None and status.state is ComfyState.RUNNING:
+            at = time.strftime("%H:%M", time.localtime(status.since))
+            since = f"since {at} · {duration(time.time() - status.since)}"
+        used, total = status.vram_used or 0, status.vram_total or 0
+        self.page.show_state(
+            Figures(
+                state,
+                since,
+                (status.url or "").partition("://")[2],
+                status.gpu,
+                f"{total / 1e9:.0f} GB" if total and status.gpu not in ("", "cpu") else "",
+                f"{used / 1e9:.1f} / {total / 1e9:.0f} GB" if total else "",
+                used / total if total else None,
+            )
+        )
+        self.page.show_crash(_crash_card(status) if status.state is ComfyState.CRASHED else None)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            shown = self._window.isVisible() and not self._window.isMinimized()
+            if shown:
+                await self.look()
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+    # Its installation.
+
+    async def _look_at_installation(self) -> None:
+        """Read its folder once; again when it is another one."""
+        settings = self._ties.settings()
+        folder = settings.comfyui_dir
+        if folder is None:
+            self._found = None
+        elif self._found is None or self._found.folder != folder:
+            self._found = await asyncio.to_thread(describe, folder)
+        self._show_installation(settings)
+
+    def _show_installation(self, settings: Settings) -> None:
+        found = self._found
+        if found is None:
+            self.page.show_installation(None)
+            return
+        options = Options(
+            as_line(settings.comfyui_args),
+            "\n".join(f"{name}={value}" for name, value in settings.comfyui_env.items()),
+            "" if settings.comfyui_port is None else str(settings.comfyui_port),
+            "" if settings.models_dir is None else str(settings.models_dir),
+        )
+        python = settings.comfyui_python or found.python
+        models = short_path(found.folder / "models")
+        self.page.show_installation(
+            InstallFacts(
+                short_path(found.folder),
+                found.version or "",
+                "" if python is None else short_path(python),
+                models if settings.models_dir is None else f"{models} + {short_path(settings.models_dir)}",
+                short_path(found.folder / "output"),
+                options.arguments or "none",
+                options.port or "any free one",
+                options,
+                "Changes count from the next start of ComfyUI." if self._changed else "",
+            )
+        )
+
+    async def _change_options(self, options: Options) -> None:
+        """Take over what was typed, each by itself: what cannot be used keeps the others from nothing."""
+        settings, problems = self._ties.settings(), {}
+        for name, (setting, read) in _OPTIONS.items():
+            try:
+                value = read(getattr(options, name))
+                if value != _typed(getattr(settings, setting)):
+                    await self._ties.change({setting: value})
+                    self._changed = self.status.state is ComfyState.RUNNING
+            except BadInput as error:
+                problems[name] = _WRONG.get(name) or error.summary
+        self.page.show_option_problems(problems)
+        self._show_installation(self._ties.settings())
+
+    async def _choose_models(self) -> None:
+        path = await chosen_path(self._window, "Folder of your models", str(Path.home()))
+        if path is not None:
+            self.page.show_path("models", str(path))
+
+    async def _choose_folder(self) -> None:
+        path = await chosen_path(self._window, "Folder with ComfyUI's main.py", str(Path.home()))
+        if path is None:
+            return
+        found = await asyncio.to_thread(describe, path)
+        if found.problem:
+            raise BadInput(found.problem)
+        await self._ties.change({"comfyui_dir": str(path), "comfyui_url": None})
+
+    # Starting and stopping it.
+
+    def start_comfy(self) -> None:
+        self._scope.start(self._start(), "start-comfyui")
+
+    async def _start(self) -> None:
+        if (house := self.house()) is None:
+            raise BadInput("Another Comfy RunPod runs the jobs, and ComfyUI with them.")
+        try:
+            await house.ensure()
+        except ComfyRunPodError as error:
+            if house.status.state is ComfyState.CRASHED and self._window.pages.currentWidget() is self.page:
+                return  # the page says why
+            raise error from None
+        finally:
+            await self.look()
+
+    async def stop_comfy(self) -> bool:
+        """End it, asking first when a job runs in it; whether it was ended."""
+        if name := self._ties.running():
+            title, stop = "Stop ComfyUI with a job running?", "Stop ComfyUI"
+            text = f'The job "{name}" is lost.'
+            if not await Question(self._theme, self._window, title, text, "Keep running", stop).ask():
+                return False
+        if (house := self.house()) is None:
+            return False
+        self._stopping = True
+        self.show(self.status)
+        try:
+            await house.stop()
+        finally:
+            self._stopping = False
+            await self.look()
+        return True
+
+    async def _restart(self) -> None:
+        if await self.stop_comfy():
+            await self._start()
+
+    async def _restart_with_routing(self) -> None:
+        """End the ComfyUI that somebody else started, and start the same one with the interception node."""
+        from .comfyui.foreign import end, foreign_at
+
+        url = self._ties.settings().comfyui_url
+        if url is None:
+            return
+        foreign = await asyncio.to_thread(foreign_at, url)
+        title = "Restart this ComfyUI with routing?"
+        text = f"The one in process {foreign.pid} is ended. What runs in it is lost."
+        if not await Question(self._theme, self._window, title, text, "Keep running", "Restart").ask():
+            return
+        await asyncio.to_thread(end, foreign)
+        await self._ties.change(
+            {
+                "comfyui_url": None,
+                "comfyui_dir": str(foreign.folder),
+                "comfyui_python": str(foreign.python),
+                "comfyui_args": list(foreign.args),
+                "comfyui_port": foreign.port if foreign.port >= 1024 else None,
+            }
+        )
+        await self._start()
+
+    def open_popover(self) -> None:
+        if (house := self.house()) is None:
+            return
+        comfy_popover(
+            self._theme,
+            house.status,
+            start=self.start_comfy,
+            stop=lambda: self._scope.start(self.stop_comfy(), "stop-comfyui"),
+            browse=self._browse,
+            set_up=self._ties.set_up,
+            details=lambda: self._window.show_page(PAGE),
+        ).open_under(self._window.topbar.comfy, right=True)
+
+    def _linked(self) -> None:
+        """The chip's link: Start, Details, Set up."""
+        house = self.house()
+        if house is not None and house.status.state is ComfyState.STOPPED:
+            self.start_comfy()
+        elif self.status.state is ComfyState.CRASHED:
+            self._window.show_page(PAGE)
+        else:
+            self._ties.set_up()
+
+    def _browse(self) -> None:
+        open_url(self.status.url or "")
+
+    def _remedy(self, key: str) -> None:
+        if key == "free_port":
+            self._scope.start(self._use_any_port(), "any-port")
+
+    async def _use_any_port(self) -> None:
+        await self._ties.change({"comfyui_port": None})
+        await self._start()
+
+    def _copy_diagnostics(self) -> None:
+        status, settings = self.status, self._ties.settings()
+        crash = status.crash
+        log = "\n".join(crash.log) if crash is not None else ""
+        code = "not known" if crash is None or crash.code is None else crash.signal_name or str(crash.code)
+        copy_text(
+            f"# ComfyUI stopped\n\n{status.detail}\n\n"
+            f"- Exit: {code}\n- Folder: {short_path(settings.comfyui_dir or Path())}\n"
+            f"- Arguments: {as_line(settings.comfyui_args) or 'none'}\n\n```\n{log}\n```\n"
+        )
+
+    # Its log.
+
+    def _begin_log(self) -> None:
+        if self._log is None:
+            self._log = self._scope.start(self._read_log(), "comfyui-log")
+
+    def _end_log(self) -> None:
+        if self._log is not None:
+            self._log.cancel()
+            self._log = None
+
+    async def _read_log(self) -> None:
+        path = self._ties.settings().data_dir / "comfyui" / "logs" / "comfyui.log"
+        tail, reader = FileTail(path, _TAIL), LineReader()
+        self.page.log.clear_lines()
+        while True:
+            try:
+                news = await asyncio.to_thread(tail.news)
+            except OSError:
+                news = []
+            for line in news:
+                self.page.log.feed(reader.read(line.text, replaces=line.replaces))
+            # A long file is read on at once.
+            await asyncio.sleep(0.0 if len(news) > _TAIL else _LOG_EVERY_S)
+
+    # The switch of its Queue button.
+
+    def _show_routing(self) -> None:
+        routing, settings = self._routing, self._ties.settings()
+        status = None if routing is None else routing.status
+        mode: Mode = "local" if status is None else status.mode
+        tip = self._not_switchable(status, settings)
+        self._window.topbar.routing.show_mode(
+            self._pending or mode, pending=self._pending is not None, enabled=not tip, tip=tip
+        )
+        self.page.show_node(self._node_facts(status, settings))
+
+    def _not_switchable(self, status: RoutingStatus | None, settings: Settings) -> str:
+        """Why the switch cannot be turned now; empty: it can."""
+        if status is None:
+            return "Comfy RunPod is just starting, or another one runs the jobs."
+        if settings.comfyui_url is not None:
+            return "This ComfyUI was started elsewhere. Restart it with routing on the ComfyUI page."
+        if self.status.state is not ComfyState.RUNNING:
+            return "ComfyUI is not running. The switch is applied at its next start."
+        return "" if status.node is not None and status.node.active else NO_NODE
+
+    def _node_facts(self, status: RoutingStatus | None, settings: Settings) -> NodeFacts:
+        if settings.comfyui_url is not None:
+            return NodeFacts("watched")
+        node = None if status is None else status.node
+        mode = "Local" if status is None or status.mode == "local" else "RunPod"
+        endpoint = settings.runpod_endpoint_id
+        where = f"RunPod · {self._ties.name(endpoint)}" if mode == "RunPod" and endpoint else mode
+        at = None if status is None else status.last_job_at
+        return NodeFacts(
+            "active" if node is not None and node.active else "inactive",
+            where,
+            node.version if node is not None else "",
+            "" if at is None else time.strftime("%H:%M:%S", time.localtime(at)),
+        )
+
+    def _turn(self, wanted: str) -> None:
+        self._scope.start(self._turned("runpod" if wanted == "runpod" else "local"), "routing")
+
+    async def _turned(self, mode: Mode) -> None:
+        if self._routing is None:
+            return
+        self._pending = mode
+        self._show_routing()
+        try:
+            await self._routing.choose(mode)
+        finally:
+            self._pending = None
+            self._show_routing()
+        if mode == "runpod" and not self._state.text(_TOLD_KEY):
+            self._state.put(_TOLD_KEY, "yes")
+            place = self._ties.name(self._ties.settings().runpod_endpoint_id or "")
+            popover = first_time_popover(self._theme, place, undo=lambda: self._turn("local"))
+            popover.open_under(self._window.topbar.routing)
+
+    def _bind(self) -> None:
+        page, bar, scope = self.page, self._window.topbar, self._scope
+        bar.comfy.clicked.connect(self.open_popover)
+        bar.comfy.linked.connect(self._linked)
+        bar.routing.wanted.connect(self._turn)
+        page.appeared.connect(self._begin_log)
+        page.vanished.connect(self._end_log)
+        page.start_wanted.connect(self.start_comfy)
+        page.stop_wanted.connect(lambda: scope.start(self.stop_comfy(), "stop-comfyui"))
+        page.restart_wanted.connect(lambda: scope.start(self._restart(), "restart-comfyui"))
+        page.route_restart_wanted.connect(lambda: scope.start(self._restart_with_routing(), "route"))
+        page.browse_wanted.connect(self._browse)
+        page.folder_wanted.connect(lambda: scope.start(self._choose_folder(), "comfyui-folder"))
+        page.options_changed.connect(lambda options: scope.start(self._change_options(options), "options"))
+        page.path_wanted.connect(
+            lambda what: scope.start(self._choose_models(), "models-folder") if what == "models" else None
+        )
+        page.crash_remedy_wanted.connect(self._remedy)
+        page.diagnostics_wanted.connect(self._copy_diagnostics)
+
+
+def _crash_card(status: ComfyStatus) -> Crash:
+    crash = status.crash
+    if crash is None:
+        return Crash("ComfyUI does not run", status.detail)
+    remedies: tuple[Act, ...] = ()
+    if crash.cause == "port_in_use":
+        remedies = (Act("free_port", "Use any free port"),)
+    return Crash(crash.title, f"{crash.text} {crash.hint}".strip(), remedies=remedies)
+
+
+def _variables(text: str) -> Mapping[str, str] | None:
+    """``NAME=VALUE`` lines.
+
+    Raises:
+        BadInput: for a line that is none.
+    """
+    found: dict[str, str] = {}
+    for line in filter(None, map(str.strip, text.splitlines())):
+        name, separator, value = line.partition("=")
+        if not separator:
+            raise BadInput(f"{line!r} is not of the form NAME=VALUE.")
+        found[name.strip()] = value.strip()
+    return found or None
+
+
+def _port(text: str) -> int | None:
+    text = text.strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 5:
+        raise BadInput(_WRONG["port"])
+    return int(text)
+
+
+def _typed(value: object) -> object:
+    """A setting's value as :data:`_OPTIONS` reads it."""
+    if isinstance(value, tuple):
+        return list(value) or None
+    return str(value) if isinstance(value, Path) else value or None
+
+
+_OPTIONS: dict[OptionName, tuple[str, Callable[[str], Any]]] = {
+    "arguments": ("comfyui_args", lambda text: list(arguments_of(text)) or None),
+    "environment": ("comfyui_env", _variables),
+    "port": ("comfyui_port", _port),
+    "models": ("models_dir", lambda text: text.strip() or None),
+}
+_WRONG: dict[OptionName, str] = {
+    "port": "Enter a number from 1024 to 65535, or nothing.",
+    "models": "This is no path.",
+}

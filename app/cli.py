@@ -142,6 +142,51 @@ def _add_comfyui(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     launch.add_argument("--open", action="store_true", help="open results as they arrive")
     for action in actions.choices.values():
         action.add_argument("--json", action="store_true", help="print JSON")
+    _add_comfyui_install(actions)
+    _add_comfyui_nodes(actions)
+
+
+def _add_comfyui_install(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    install = actions.add_parser("install", help="install ComfyUI, or go on where an installation stopped")
+    install.add_argument("folder", nargs="?", metavar="FOLDER", help="where to (default: ~/ComfyUI)")
+    install.add_argument(
+        "--from", dest="source", metavar="ADDRESS", help="of the git repository (ComfyUI's own)"
+    )
+    install.add_argument(
+        "--version", metavar="NAME", help="a tag, branch or commit (default: newest release)"
+    )
+    install.add_argument(
+        "--torch-index", metavar="ADDRESS", help="a Python index for PyTorch, as for CPU only"
+    )
+    install.add_argument("--python", metavar="VERSION", help="of Python, or the path of one (3.12)")
+    install.add_argument(
+        "--discard", action="store_true", help="remove an installation that was not finished"
+    )
+    install.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_comfyui_nodes(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    nodes = actions.add_parser("nodes", help="its custom nodes: list, install, update, disable, remove")
+    whats = nodes.add_subparsers(dest="what", metavar="WHAT", required=True)
+    listed = whats.add_parser("list", help="all of them, with version and how their import went")
+    install = whats.add_parser("install", help="one from a git repository")
+    install.add_argument("address", metavar="ADDRESS", help="of the git repository")
+    update = whats.add_parser("update", help="to the newest state of their branch, or to a commit")
+    for each in (install, update):
+        each.add_argument("--commit", metavar="NAME", help="a commit, tag or branch (default: the newest)")
+        each.add_argument(
+            "--yes", action="store_true", help="change ComfyUI's environment without a question"
+        )
+    for name, text in (
+        ("disable", "have ComfyUI pass over them"),
+        ("enable", "the reverse"),
+        ("remove", "move them to the system's bin"),
+    ):
+        whats.add_parser(name, help=text)
+    for name in ("update", "disable", "enable", "remove"):
+        whats.choices[name].add_argument("names", nargs="+", metavar="NAME", help="as `nodes list` has it")
+    for each in (listed, *(each for name, each in whats.choices.items() if name != "list")):
+        each.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_endpoint(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .comfyui.find import Found, describe
+from .comfyui.installation import Installation
+from .comfyui.pack_list import node_folder
 from .comfyui.status import ComfyState, ComfyStatus
 from .desk import Desk
 from .errors import BadInput, ComfyRunPodError
@@ -95,7 +97,7 @@ class Comfy:
         ties: Ties,
     ) -> None:
         self._theme, self._window, self._desk, self._notices = theme, window, desk, notices
-        self._state, self._scope, self._ties = state, scope, ties
+        self._state, self._scope, self.ties = state, scope, ties
         settings = ties.settings()
         known = settings.comfyui_dir is not None or settings.comfyui_url is not None
         self.status = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
@@ -135,7 +137,7 @@ class Comfy:
 
     def show(self, status: ComfyStatus) -> None:
         strong, dot, link = _CHIP[status.state]
-        settings = self._ties.settings()
+        settings = self.ties.settings()
         if status.state is ComfyState.NOT_SET_UP and chosen_place(settings) == DEMO:
             strong, dot, link = "Demo engine", "teal", ""
         self._changed = self._changed and status.state is ComfyState.RUNNING
@@ -186,7 +188,7 @@ class Comfy:
 
     async def _look_at_installation(self) -> None:
         """Read its folder once; again when it is another one."""
-        settings = self._ties.settings()
+        settings = self.ties.settings()
         folder = settings.comfyui_dir
         if folder is None:
             self._found = None
@@ -206,14 +208,15 @@ class Comfy:
             "" if settings.models_dir is None else str(settings.models_dir),
         )
         python = settings.comfyui_python or found.python
-        models = short_path(found.folder / "models")
+        base = node_folder(Installation(found.folder, Path(), settings.comfyui_args)).parent
+        models = short_path(base / "models")
         self.page.show_installation(
             InstallFacts(
                 short_path(found.folder),
                 found.version or "",
                 "" if python is None else short_path(python),
                 models if settings.models_dir is None else f"{models} + {short_path(settings.models_dir)}",
-                short_path(found.folder / "output"),
+                short_path(base / "output"),
                 options.arguments or "none",
                 options.port or "any free one",
                 options,
@@ -223,17 +226,17 @@ class Comfy:
 
     async def _change_options(self, options: Options) -> None:
         """Take over what was typed, each by itself: what cannot be used keeps the others from nothing."""
-        settings, problems = self._ties.settings(), {}
+        settings, problems = self.ties.settings(), {}
         for name, (setting, read) in _OPTIONS.items():
             try:
                 value = read(getattr(options, name))
                 if value != _typed(getattr(settings, setting)):
-                    await self._ties.change({setting: value})
+                    await self.ties.change({setting: value})
                     self._changed = self.status.state is ComfyState.RUNNING
             except BadInput as error:
                 problems[name] = _WRONG.get(name) or error.summary
         self.page.show_option_problems(problems)
-        self._show_installation(self._ties.settings())
+        self._show_installation(self.ties.settings())
 
     async def _choose_models(self) -> None:
         path = await chosen_path(self._window, "Folder of your models", str(Path.home()))
@@ -247,7 +250,7 @@ class Comfy:
         found = await asyncio.to_thread(describe, path)
         if found.problem:
             raise BadInput(found.problem)
-        await self._ties.change({"comfyui_dir": str(path), "comfyui_url": None})
+        await self.ties.change({"comfyui_dir": str(path), "comfyui_url": None})
 
     # Starting and stopping it.
 
@@ -268,7 +271,7 @@ class Comfy:
 
     async def stop_comfy(self) -> bool:
         """End it, asking first when a job runs in it; whether it was ended."""
-        if name := self._ties.running():
+        if name := self.ties.running():
             title, stop = "Stop ComfyUI with a job running?", "Stop ComfyUI"
             text = f'The job "{name}" is lost.'
             if not await Question(self._theme, self._window, title, text, "Keep running", stop).ask():
@@ -292,7 +295,7 @@ class Comfy:
         """End the ComfyUI that somebody else started, and start the same one with the interception node."""
         from .comfyui.foreign import end, foreign_at
 
-        url = self._ties.settings().comfyui_url
+        url = self.ties.settings().comfyui_url
         if url is None:
             return
         foreign = await asyncio.to_thread(foreign_at, url)
@@ -301,7 +304,7 @@ class Comfy:
         if not await Question(self._theme, self._window, title, text, "Keep running", "Restart").ask():
             return
         await asyncio.to_thread(end, foreign)
-        await self._ties.change(
+        await self.ties.change(
             {
                 "comfyui_url": None,
                 "comfyui_dir": str(foreign.folder),
@@ -321,7 +324,7 @@ class Comfy:
             start=self.start_comfy,
             stop=lambda: self._scope.start(self.stop_comfy(), "stop-comfyui"),
             browse=self._browse,
-            set_up=self._ties.set_up,
+            set_up=self.ties.set_up,
             details=lambda: self._window.show_page(PAGE),
         ).open_under(self._window.topbar.comfy, right=True)
 
@@ -333,7 +336,7 @@ class Comfy:
         elif self.status.state is ComfyState.CRASHED:
             self._window.show_page(PAGE)
         else:
-            self._ties.set_up()
+            self.ties.set_up()
 
     def _browse(self) -> None:
         open_url(self.status.url or "")
@@ -343,11 +346,11 @@ class Comfy:
             self._scope.start(self._use_any_port(), "any-port")
 
     async def _use_any_port(self) -> None:
-        await self._ties.change({"comfyui_port": None})
+        await self.ties.change({"comfyui_port": None})
         await self._start()
 
     def _copy_diagnostics(self) -> None:
-        status, settings = self.status, self._ties.settings()
+        status, settings = self.status, self.ties.settings()
         crash = status.crash
         log = "\n".join(crash.log) if crash is not None else ""
         code = "not known" if crash is None or crash.code is None else crash.signal_name or str(crash.code)
@@ -369,8 +372,8 @@ class Comfy:
             self._log = None
 
     async def _read_log(self) -> None:
-        path = self._ties.settings().data_dir / "comfyui" / "logs" / "comfyui.log"
-        tail, reader = FileTail(path, _TAIL), LineReader()
+        path = self.ties.settings().data_dir / "comfyui" / "logs" / "comfyui.log"
+        tail, reader, at = FileTail(path, _TAIL), LineReader(), None
         self.page.log.clear_lines()
         while True:
             try:
@@ -378,14 +381,16 @@ class Comfy:
             except OSError:
                 news = []
             for line in news:
-                self.page.log.feed(reader.read(line.text, replaces=line.replaces))
+                self.page.log.feed(reader.read(line.text, at, replaces=line.replaces))
+            # What was there before has no time; of what comes now it is known.
+            at = time.time() if len(news) <= _TAIL else None
             # A long file is read on at once.
             await asyncio.sleep(0.0 if len(news) > _TAIL else _LOG_EVERY_S)
 
     # The switch of its Queue button.
 
     def _show_routing(self) -> None:
-        routing, settings = self._routing, self._ties.settings()
+        routing, settings = self._routing, self.ties.settings()
         status = None if routing is None else routing.status
         mode: Mode = "local" if status is None else status.mode
         tip = self._not_switchable(status, settings)
@@ -410,7 +415,7 @@ class Comfy:
         node = None if status is None else status.node
         mode = "Local" if status is None or status.mode == "local" else "RunPod"
         endpoint = settings.runpod_endpoint_id
-        where = f"RunPod · {self._ties.name(endpoint)}" if mode == "RunPod" and endpoint else mode
+        where = f"RunPod · {self.ties.name(endpoint)}" if mode == "RunPod" and endpoint else mode
         at = None if status is None else status.last_job_at
         return NodeFacts(
             "active" if node is not None and node.active else "inactive",
@@ -434,7 +439,7 @@ class Comfy:
             self._show_routing()
         if mode == "runpod" and not self._state.text(_TOLD_KEY):
             self._state.put(_TOLD_KEY, "yes")
-            place = self._ties.name(self._ties.settings().runpod_endpoint_id or "")
+            place = self.ties.name(self.ties.settings().runpod_endpoint_id or "")
             popover = first_time_popover(self._theme, place, undo=lambda: self._turn("local"))
             popover.open_under(self._window.topbar.routing)
 

@@ -14,6 +14,7 @@ from .account_desk import AccountDesk
 from .chips import Around, Chips
 from .comfy import Comfy
 from .comfy import Ties as ComfyTies
+from .comfy_setup import ComfySetup
 from .comfyui.find import describe, find_installations
 from .comfyui.status import ComfyState
 from .desk import Desk, Outlook
@@ -124,6 +125,9 @@ class Panel:
                 lambda: self.settings, self._change, self._show_welcome, self.chips.name, self._running_here
             ),
         )  # fmt: skip
+        self.comfy_setup = ComfySetup(
+            theme, self.window, self.comfy, self.notices, self.scope, self.comfy.ties
+        )
         self.tuner = Tuner(
             theme, self.window, self.actions.launch, self.state, self.scope,
             TunerTies(lambda: self.settings, lambda: chosen_place(self.settings), self.chips.name),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from app.settings import Settings
 from app.ui import loop
 from app.ui.theme import Theme
 from tests.e2e.conftest import blur_chain, written
+from tests.e2e.test_routing import installed
+from tests.engines import REAL_DIR
 from tests.gui.harness import until
 from tests.gui.scenes import portrait
 
@@ -113,6 +116,21 @@ async def tune(panel: Panel) -> QPixmap:
     return await _settled(panel)
 
 
+async def comfyui(panel: Panel) -> QPixmap:
+    """ComfyUI at work: the one that COMFYUI_DIR names, else the demo engine in its place."""
+    known = installed("real" if REAL_DIR else "demo", _below(panel) / "ComfyUI")
+    changes = {"comfyui_dir": known["COMFYUI_DIR"], "comfyui_python": known["COMFYUI_PYTHON"]}
+    arguments = shlex.split(known.get("COMFYUI_ARGS", ""))
+    await panel._change({**changes, "comfyui_args": arguments, "runpod_endpoint_id": "comfy-flux-prod"})
+    panel.window.show_page("comfyui")
+    panel.comfy.start_comfy()
+    await until(lambda: panel.window.topbar.routing.segments["runpod"].isEnabled(), 90)
+    panel.state.put("routing_told", "yes")
+    panel.window.topbar.routing.toggle()
+    await asyncio.sleep(4)
+    return await _settled(panel)
+
+
 PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
     "queue-empty": (queue_empty, _FULL),
     "queue-running": (queue_running, _FULL),
@@ -126,6 +144,7 @@ PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
     "settings": (settings, _FULL),
     "targets": (targets, _FULL),
     "tune": (tune, _FULL),
+    "comfyui": (comfyui, _FULL),
 }
 
 

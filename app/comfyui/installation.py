@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NeedsSetup
+from .install_steps import is_unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Installation:
             raise NeedsSetup(
                 f"{folder} holds no ComfyUI: there is no main.py.",
                 hint="Set COMFYUI_DIR to the folder that holds ComfyUI's main.py.",
+            )
+        if is_unfinished(folder):
+            raise NeedsSetup(
+                f"The installation of ComfyUI in {folder} was not finished.",
+                hint="Go on with it on the ComfyUI page, or with `comfy-runpod comfyui install`.",
             )
         found = python or _own_python(folder)
         if found is None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .comfyui.crash import Cause
 from .comfyui.find import Found, describe
 from .comfyui.installation import Installation
 from .comfyui.pack_list import node_folder
-from .comfyui.status import ComfyState, ComfyStatus
+from .comfyui.status import ComfyState, ComfyStatus, system_stats
 from .desk import Desk
 from .errors import BadInput, ComfyRunPodError
 from .file_tail import FileTail
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 PAGE = "comfyui"
 _LOOK_EVERY_S, _LOG_EVERY_S, _TAIL = 3.0, 0.3, 2_000
 _TOLD_KEY = "routing_told"
+#: Where ComfyUI answers when nobody says otherwise.
+_USUAL = "http://127.0.0.1:8188"
 _CHIP = {
     ComfyState.NOT_SET_UP: ("ComfyUI not set up", "ctl", "Set up"),
     ComfyState.STOPPED: ("ComfyUI stopped", "ctl", "Start"),
@@ -77,7 +80,7 @@ class Ties:
     """
 
     settings: Callable[[], Settings]
-    change: Callable[[dict[str, Any]], Awaitable[None]]
+    change: Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
     set_up: Callable[[], object]
     name: Callable[[str], str]
     running: Callable[[], str]
@@ -101,7 +104,7 @@ class Comfy:
         settings = ties.settings()
         known = settings.comfyui_dir is not None or settings.comfyui_url is not None
         self.status = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
-        self._stopping = self._changed = False
+        self._stopping = self._changed = self._looked_around = False
         self._watched: House | None = None
         self._routing: Routing | None = None
         self._pending: Mode | None = None
@@ -130,6 +133,7 @@ class Comfy:
             self._routing.watch(lambda _: self._show_routing())
         self.show(await house.look())
         await self._look_at_installation()
+        await self._look_around()
 
     def house(self) -> House | None:
         """The owner of this computer's ComfyUI, while this process runs the jobs."""
@@ -344,6 +348,23 @@ class Comfy:
     def _remedy(self, key: str) -> None:
         if key == "free_port":
             self._scope.start(self._use_any_port(), "any-port")
+        elif key == "watch":
+            self._watch_one_at(f"http://127.0.0.1:{self.ties.settings().comfyui_port}")
+
+    def _watch_one_at(self, url: str) -> None:
+        """Use a ComfyUI that somebody else started."""
+        self._scope.start(self.ties.change({"comfyui_url": url}), "watch-comfyui")
+
+    async def _look_around(self) -> None:
+        """Offer the ComfyUI that somebody else started at the usual port, once."""
+        if self._looked_around or self.status.state not in (ComfyState.STOPPED, ComfyState.NOT_SET_UP):
+            return
+        if not self.page.isVisible() or await system_stats(_USUAL) is None:
+            return
+        self._looked_around = True
+        text = f"It answers at {_USUAL.partition('://')[2]} and was started elsewhere."
+        use = Notice("A ComfyUI runs here", text, "info", "Use it", lambda: self._watch_one_at(_USUAL))
+        self._notices.tell(use)
 
     async def _use_any_port(self) -> None:
         await self.ties.change({"comfyui_port": None})
@@ -468,10 +489,14 @@ def _crash_card(status: ComfyStatus) -> Crash:
     crash = status.crash
     if crash is None:
         return Crash("ComfyUI does not run", status.detail)
-    remedies: tuple[Act, ...] = ()
-    if crash.cause == "port_in_use":
-        remedies = (Act("free_port", "Use any free port"),)
-    return Crash(crash.title, f"{crash.text} {crash.hint}".strip(), remedies=remedies)
+    return Crash(crash.title, f"{crash.text} {crash.hint}".strip(), remedies=_REMEDIES.get(crash.cause, ()))
+
+
+_FREE_PORT = Act("free_port", "Use any free port")
+_REMEDIES: dict[Cause, tuple[Act, ...]] = {
+    "port_in_use": (_FREE_PORT,),
+    "comfyui_there": (Act("watch", "Use the one there"), _FREE_PORT),
+}
 
 
 def _variables(text: str) -> Mapping[str, str] | None:

@@ -239,6 +239,7 @@ class Panel:
         window.welcome.folder_chosen.connect(
             lambda path: self.scope.start(self._use_folder(path), "use-folder")
         )
+        window.welcome.install_wanted.connect(self._install_comfyui)
         window.welcome.demo_chosen.connect(lambda: self._leave_welcome({"target": DEMO}))
         window.welcome.skipped.connect(lambda: self._leave_welcome({}))
         window.settings.welcome_wanted.connect(self._show_welcome)
@@ -457,6 +458,12 @@ class Panel:
     def _leave_welcome(self, values: dict[str, Any]) -> None:
         self.window.show_page("queue")
         self._start_change({**values, "welcomed": True})
+
+    def _install_comfyui(self) -> None:
+        """Its form stands on ComfyUI's page; what was begun goes on there while other pages are used."""
+        self._start_change({"welcomed": True})
+        self.window.show_page("comfyui")
+        self.window.comfyui.open_install_form()
 
     def _show_welcome(self) -> None:
         self.window.show_welcome()

@@ -110,11 +110,17 @@ class Routing:
                 yield state
             await news.wait()
 
-    def connected(self, node: Node | None) -> None:
-        if node is not None:
-            self._nodes.append(node)
-        elif self._nodes:
-            self._nodes.pop(0)
+    def connected(self, node: Node) -> Callable[[], None]:
+        self._nodes.append(node)
+        self._show_node()
+
+        def gone() -> None:
+            self._nodes.remove(node)
+            self._show_node()
+
+        return gone
+
+    def _show_node(self) -> None:
         self._tell(replace(self.status, node=self._nodes[-1] if self._nodes else None))
 
     async def take(self, prompt: RoutedPrompt) -> None:
@@ -185,7 +191,7 @@ class Routing:
             # As ComfyUI does, when one output of several can be made.
             anyway=True,
             origin=FROM_COMFYUI,
-            shown_dir=str(self._settings().data_dir / "shown" / prompt.id),
+            shown_dir=str(shown_folder(self._settings().data_dir) / prompt.id),
         )
 
     def _state(self) -> dict[str, Any]:
@@ -194,6 +200,7 @@ class Routing:
         return {
             "mode": self.mode,
             "endpoint": target if place is None else place.name,
+            "hosts": list(self._settings().comfyui_hosts),
             "models": _models_of(place),
             "types": None if place is None or place.catalogue is None else sorted(place.catalogue.info.nodes),
         }

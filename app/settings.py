@@ -66,6 +66,7 @@ class Settings:
     comfyui_args: tuple[str, ...] = ()
     comfyui_env: Mapping[str, str] = field(default_factory=dict)
     comfyui_port: int | None = None
+    comfyui_hosts: tuple[str, ...] = ()
     models_dir: Path | None = None
     routing: Literal["local", "runpod"] = "local"
     keep_routing: bool = False
@@ -265,6 +266,14 @@ def _port(value: Any) -> int:
     return value
 
 
+def _hosts(value: Any) -> tuple[str, ...]:
+    """Names of computers, without ports."""
+    names = tuple(name.lower() for name in _texts(value) if name)
+    if not all(re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,252}|[0-9a-f:]{2,45}", name) for name in names):
+        raise ValueError("no name of a computer")
+    return names
+
+
 def _variables(value: Any) -> dict[str, str]:
     """An environment: names and texts."""
     if not isinstance(value, Mapping):
@@ -296,6 +305,7 @@ _IN_FILE: dict[str, Callable[[Any], Any]] = {
     "comfyui_args": _texts,
     "comfyui_env": _variables,
     "comfyui_port": _port,
+    "comfyui_hosts": _hosts,
     "models_dir": _path,
     "routing": _one_of("local", "runpod"),
     "keep_routing": _yes_or_no,
@@ -327,6 +337,7 @@ _IN_ENV: dict[str, tuple[str, Callable[[str], Any]]] = {
     "COMFYUI_URL": ("comfyui_url", _url),
     "COMFYUI_ARGS": ("comfyui_args", _words),
     "COMFYUI_PORT": ("comfyui_port", _said(_port, int)),
+    "COMFYUI_HOSTS": ("comfyui_hosts", lambda value: _hosts(re.split(r"[\s,]+", value.strip()))),
     "COMFY_RUNPOD_MODELS": ("models_dir", _path),
     "COMFY_RUNPOD_KEEP_ROUTING": ("keep_routing", _said_yes),
     "COMFY_RUNPOD_OPEN_RESULTS": ("open_results", _said(_IN_FILE["open_results"])),

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +113,8 @@ class Desk(Protocol):
     def events(self, prompt_id: str) -> AsyncGenerator[dict[str, Any]]:
         """What becomes of one, from now to its end."""
 
-    def connected(self, node: Node | None) -> None:
-        """A node is there; None: it has gone."""
+    def connected(self, node: Node) -> Callable[[], None]:
+        """A node is there; the returned call says that it has gone."""
 
 
 def bridge_file(data_dir: Path) -> Path:
@@ -159,7 +159,8 @@ class Bridge:
                 web.get("/v1/prompts/{id}/events", self._get_events),
             ]
         )
-        self._web = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        # A node that has gone is noticed at once, and not at the next word to it.
+        self._web = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
         await self._web.setup()
         await web.TCPSite(self._web, "127.0.0.1", 0).start()
         self._port = self._web.addresses[0][1]
@@ -208,11 +209,11 @@ class Bridge:
         node = Node(
             query.get("version", "")[:40], query.get("active") == "1", int(pid) if _is_pid(pid) else 0
         )
-        self._desk.connected(node)
+        gone = self._desk.connected(node)
         try:
             return await self._stream(request, self._desk.states())
         finally:
-            self._desk.connected(None)
+            gone()
 
     async def _post_mode(self, request: web.Request) -> web.Response:
         wanted = (await _json(request)).get("mode")

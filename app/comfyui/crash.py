@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Cause = Literal[
-    "port_in_use", "missing_module", "out_of_memory", "cuda", "disk_full", "bad_argument", "killed", "unknown"
+    "port_in_use",
+    "comfyui_there",
+    "missing_module",
+    "out_of_memory",
+    "cuda",
+    "disk_full",
+    "bad_argument",
+    "killed",
+    "unknown",
 ]
 #: Exit codes of processes that the system killed for their memory, as Python and shells tell them.
 _KILLED = (-9, 137)

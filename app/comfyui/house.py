@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import NeedsSetup, ProcessFailed, Unreachable
 from .installation import Installation
+from .ports import PortTaken
 from .status import ComfyState, ComfyStatus, system_stats, with_stats
 from .supervisor import NotStarted, StoppedMeanwhile, Supervisor
 from .surroundings import Surroundings
@@ -129,7 +130,7 @@ class House:
         except StoppedMeanwhile:
             raise
         except ProcessFailed as error:
-            crash = error.crash if isinstance(error, NotStarted) else None
+            crash = error.crash if isinstance(error, NotStarted | PortTaken) else None
             self._tell(ComfyStatus(ComfyState.CRASHED, detail=error.summary, crash=crash))
             raise
         self._seen = True

@@ -7,6 +7,7 @@ import asyncio
 import psutil
 
 from ..errors import ProcessFailed
+from .crash import Cause, Crash
 from .status import system_stats
 
 
@@ -14,6 +15,13 @@ class PortTaken(ProcessFailed):
     """Somebody else is at the port that was chosen. ``details`` say who."""
 
     code = "port_taken"
+
+    @property
+    def crash(self) -> Crash:
+        """As why ComfyUI does not run."""
+        title = f"Port {self.details['port']} is in use"
+        cause: Cause = "port_in_use" if self.details["comfyui"] is None else "comfyui_there"
+        return Crash(cause, title, self.summary, self.hint)
 
 
 async def port_taken(port: int) -> PortTaken:

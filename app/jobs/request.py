@@ -15,7 +15,7 @@ from worker.contract import checked_job_id
 from ..endpoint.model import Policy
 from ..errors import BadInput
 from .carriers.base import Parcel, sha256_of, unreadable
-from .model import JobSpec
+from .model import Job, JobSpec
 
 #: Up to which a job with its inputs in base64 is one request. RunPod takes 10 MB; the rest is for surprises.
 INLINE_BYTES = 7_000_000
@@ -145,6 +145,13 @@ def drop_inputs(folder: Path, ids: Iterable[str]) -> None:
     """Delete what :func:`keep_inputs` kept for these jobs. Blocks; what cannot be deleted stays."""
     for job_id in ids:
         shutil.rmtree(folder / checked_job_id(job_id), ignore_errors=True)
+
+
+def drop_shown(jobs: Iterable[Job]) -> None:
+    """Delete what these jobs' nodes only showed. Blocks; what cannot be deleted stays."""
+    for job in jobs:
+        if job.shown_dir and Path(job.shown_dir).name == job.id:
+            shutil.rmtree(job.shown_dir, ignore_errors=True)
 
 
 def drop_stray_inputs(folder: Path, known: Collection[str]) -> None:

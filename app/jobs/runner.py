@@ -17,7 +17,7 @@ from .lane import Lane
 from .model import Job, JobEvent, JobSpec, new_job_id
 from .money import FreeOfCharge, Purse
 from .pauses import Pauses
-from .request import drop_inputs, drop_stray_inputs, keep_inputs
+from .request import drop_inputs, drop_shown, drop_stray_inputs, keep_inputs
 from .store import JobStore
 from .targets import Target
 
@@ -136,6 +136,8 @@ class Runner:
         again = replace(spec, id=new_id or new_job_id(), retry_of=job.id, target=target or spec.target)
         # What it lacked may be there by now; ComfyUI itself has the last word.
         anyway = spec.anyway or spec.lacks is not None
+        if again.shown_dir:
+            again = replace(again, shown_dir=str(Path(again.shown_dir).with_name(again.id)))
         return await self.submit(replace(again, lacks=None, anyway=anyway))
 
     async def remove(self, ids: Collection[str]) -> list[Job]:
@@ -150,6 +152,7 @@ class Runner:
         for job in removed:
             self._publish(JobEvent(job, removed=True))
         await asyncio.to_thread(drop_inputs, self._inputs_dir, [job.id for job in removed])
+        await asyncio.to_thread(drop_shown, removed)
         return removed
 
     async def forget_target(self, name: str) -> bool:

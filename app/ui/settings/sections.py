@@ -27,6 +27,12 @@ from .editors import (
 )
 from .rows import SettingRow
 
+
+def names_of(text: str) -> list[str]:
+    """Names with commas or blanks between them."""
+    return text.replace(",", " ").split()
+
+
 API_WHY = "Kept in the system's keyring, never in a file or a log. A new one is tested first."
 S3_WHY = (
     "RunPod's S3 keys are separate from the API key. Create one in RunPod's console under Settings, "
@@ -140,6 +146,11 @@ def comfyui(theme: Theme) -> list[Entry]:
         Entry("comfyui_port", "Port", "Where ComfyUI answers. Empty: any free one.",
               TextField(theme, "Port of ComfyUI", width=72, prompt="8188", read=int),
               "Enter a number from 1024 to 65535."),
+        Entry("comfyui_hosts", "Other names",
+              "By which you open ComfyUI in a browser, beside 127.0.0.1. Its page may use RunPod there too.",
+              TextField(theme, "Other names of this computer", prompt="my-pc, 192.168.1.20",
+                        read=names_of, show=", ".join),
+              "Names or addresses of computers, with commas between them."),
         Entry("keep_routing", "Keep routing",
               "At the next start ComfyUI's Queue button leads where it led last, not to Local.",
               SwitchField(theme, "Keep routing")),

@@ -139,7 +139,10 @@ def shared(
 ) -> Iterator[Routed]:
     """One panel for the tests that leave it as it was."""
     base = tmp_path_factory.mktemp(f"routed-{request.param}").resolve()
-    env = {**endpoint, **installed(request.param, base / "ComfyUI")}
+    (base / "models" / "checkpoints").mkdir(parents=True)
+    (base / "models" / "checkpoints" / "outside.safetensors").write_bytes(b"x")
+    models = {"COMFY_RUNPOD_MODELS": str(base / "models")}
+    env = {**endpoint, **models, **installed(request.param, base / "ComfyUI")}
     routed = Routed(Cli(base / "data", env), base / "ComfyUI", env)
     routed.launch()
     yield routed
@@ -198,6 +201,22 @@ async def test_a_routed_run_looks_as_if_it_had_been_made_here(shared: Routed, pa
     kept = json.dumps(entry) + (shared.cli.data / "jobs.sqlite").read_bytes().decode("latin-1")
     assert "s3cr3t" not in kept
     assert "s3cr3t" not in shared.cli.logs()
+
+
+@pytest.mark.skipif(REAL_DIR is None, reason="the demo engine has no models")
+async def test_models_outside_are_there_and_the_installation_is_untouched(
+    shared: Routed, page: Page, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["shared"] != "real":
+        pytest.skip("the demo engine has no models")
+    _, names = await page.json("GET", "/models/checkpoints")
+    assert names == ["outside.safetensors"]
+    for name in (
+        "extra_model_paths.yaml",
+        "custom_nodes/comfy_runpod",
+        "models/checkpoints/outside.safetensors",
+    ):
+        assert not Path(str(REAL_DIR), name).exists()
 
 
 async def test_cancel_from_comfyui_s_own_button(shared: Routed, page: Page) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .comfy_options import InstallationFacts
+from .comfy_switch import QueueSwitch, Ties
 from .comfyui.crash import Cause
-from .comfyui.find import Found, describe
-from .comfyui.installation import Installation
-from .comfyui.pack_list import node_folder
+from .comfyui.find import describe
 from .comfyui.status import ComfyState, ComfyStatus, system_stats
 from .desk import Desk
 from .errors import BadInput, ComfyRunPodError
@@ -20,23 +18,18 @@ from .file_tail import FileTail
 from .jobs.targets import DEMO
 from .jobs.words import duration
 from .log_lines import LineReader
-from .settings import Settings, arguments_of, as_line
+from .settings import Settings, as_line
 from .ui.comfyui.page import ComfyPage
 from .ui.comfyui.shown import (
     Act,
     Crash,
     Figures,
-    InstallFacts,
-    NodeFacts,
-    OptionName,
-    Options,
     RunState,
 )
 from .ui.desktop import copy_text, open_url
 from .ui.dialogs import chosen_path
 from .ui.frame.places import chosen_place
 from .ui.frame.popovers import comfy_popover
-from .ui.frame.routing import NO_NODE, Mode, first_time_popover
 from .ui.frame.window import Window
 from .ui.notices import Notice, Notices
 from .ui.settings.editors import short_path
@@ -47,7 +40,6 @@ from .ui.widgets.floating import Question
 
 if TYPE_CHECKING:
     from .comfyui.house import House
-    from .routing import Routing, RoutingStatus
 
 PAGE = "comfyui"
 _LOOK_EVERY_S, _LOG_EVERY_S, _TAIL = 3.0, 0.3, 2_000
@@ -70,22 +62,6 @@ _STATES: dict[ComfyState, RunState] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ties:
-    """What this needs of the panel.
-
-    Attributes:
-        change: saves settings and puts them in force. set_up: shows the first steps.
-        name: a target as people call it. running: the name of a job that runs on this ComfyUI, or empty.
-    """
-
-    settings: Callable[[], Settings]
-    change: Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
-    set_up: Callable[[], object]
-    name: Callable[[str], str]
-    running: Callable[[], str]
-
-
 class Comfy:
     """Shows how ComfyUI is, and has it started, stopped and routed."""
 
@@ -104,16 +80,15 @@ class Comfy:
         settings = ties.settings()
         known = settings.comfyui_dir is not None or settings.comfyui_url is not None
         self.status = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
-        self._stopping = self._changed = self._looked_around = False
+        self._stopping = self._looked_around = False
         self._watched: House | None = None
-        self._routing: Routing | None = None
-        self._pending: Mode | None = None
-        self._found: Found | None = None
         self._log: asyncio.Task[None] | None = None
         self.page: ComfyPage = window.comfyui
+        self._switch = QueueSwitch(theme, window, desk, state, scope, ties, lambda: self.status)
+        self._installation = InstallationFacts(self.page, scope, ties, lambda: self.status)
         self._bind()
         self.show(self.status)
-        self._show_routing()
+        self._switch.show()
 
     def start(self) -> None:
         """Look at ComfyUI from now on, again and again."""
@@ -127,12 +102,9 @@ class Comfy:
         if house is not self._watched:
             self._watched = house
             house.watch(self.show)
-        services = self._desk.services
-        if services is not None and services.routing is not self._routing:
-            self._routing = services.routing
-            self._routing.watch(lambda _: self._show_routing())
+        self._switch.look()
         self.show(await house.look())
-        await self._look_at_installation()
+        await self._installation.look()
         await self._look_around()
 
     def house(self) -> House | None:
@@ -144,13 +116,12 @@ class Comfy:
         settings = self.ties.settings()
         if status.state is ComfyState.NOT_SET_UP and chosen_place(settings) == DEMO:
             strong, dot, link = "Demo engine", "teal", ""
-        self._changed = self._changed and status.state is ComfyState.RUNNING
         fell = status.state is ComfyState.CRASHED and self.status.state is ComfyState.RUNNING
         self.status = status
         few = (strong if link else strong.split(" ")[0], "")
         self._window.topbar.comfy.show_state(strong, dot=dot, link=link, short=few)
         self._show_page(status, settings)
-        self._show_routing()
+        self._switch.show()
         if fell:
             text = status.crash.text if status.crash is not None else status.detail
             self._notices.tell(
@@ -187,65 +158,6 @@ class Comfy:
             if shown:
                 await self.look()
             await asyncio.sleep(_LOOK_EVERY_S)
-
-    # Its installation.
-
-    async def _look_at_installation(self) -> None:
-        """Read its folder once; again when it is another one."""
-        settings = self.ties.settings()
-        folder = settings.comfyui_dir
-        if folder is None:
-            self._found = None
-        elif self._found is None or self._found.folder != folder:
-            self._found = await asyncio.to_thread(describe, folder)
-        self._show_installation(settings)
-
-    def _show_installation(self, settings: Settings) -> None:
-        found = self._found
-        if found is None:
-            self.page.show_installation(None)
-            return
-        options = Options(
-            as_line(settings.comfyui_args),
-            "\n".join(f"{name}={value}" for name, value in settings.comfyui_env.items()),
-            "" if settings.comfyui_port is None else str(settings.comfyui_port),
-            "" if settings.models_dir is None else str(settings.models_dir),
-        )
-        python = settings.comfyui_python or found.python
-        base = node_folder(Installation(found.folder, Path(), settings.comfyui_args)).parent
-        models = short_path(base / "models")
-        self.page.show_installation(
-            InstallFacts(
-                short_path(found.folder),
-                found.version or "",
-                "" if python is None else short_path(python),
-                models if settings.models_dir is None else f"{models} + {short_path(settings.models_dir)}",
-                short_path(base / "output"),
-                options.arguments or "none",
-                options.port or "any free one",
-                options,
-                "Changes count from the next start of ComfyUI." if self._changed else "",
-            )
-        )
-
-    async def _change_options(self, options: Options) -> None:
-        """Take over what was typed, each by itself: what cannot be used keeps the others from nothing."""
-        settings, problems = self.ties.settings(), {}
-        for name, (setting, read) in _OPTIONS.items():
-            try:
-                value = read(getattr(options, name))
-                if value != _typed(getattr(settings, setting)):
-                    await self.ties.change({setting: value})
-                    self._changed = self.status.state is ComfyState.RUNNING
-            except BadInput as error:
-                problems[name] = _WRONG.get(name) or error.summary
-        self.page.show_option_problems(problems)
-        self._show_installation(self.ties.settings())
-
-    async def _choose_models(self) -> None:
-        path = await chosen_path(self._window, "Folder of your models", str(Path.home()))
-        if path is not None:
-            self.page.show_path("models", str(path))
 
     async def _choose_folder(self) -> None:
         path = await chosen_path(self._window, "Folder with ComfyUI's main.py", str(Path.home()))
@@ -408,67 +320,10 @@ class Comfy:
             # A long file is read on at once.
             await asyncio.sleep(0.0 if len(news) > _TAIL else _LOG_EVERY_S)
 
-    # The switch of its Queue button.
-
-    def _show_routing(self) -> None:
-        routing, settings = self._routing, self.ties.settings()
-        status = None if routing is None else routing.status
-        mode: Mode = "local" if status is None else status.mode
-        tip = self._not_switchable(status, settings)
-        self._window.topbar.routing.show_mode(
-            self._pending or mode, pending=self._pending is not None, enabled=not tip, tip=tip
-        )
-        self.page.show_node(self._node_facts(status, settings))
-
-    def _not_switchable(self, status: RoutingStatus | None, settings: Settings) -> str:
-        """Why the switch cannot be turned now; empty: it can."""
-        if status is None:
-            return "Comfy RunPod is just starting, or another one runs the jobs."
-        if settings.comfyui_url is not None:
-            return "This ComfyUI was started elsewhere. Restart it with routing on the ComfyUI page."
-        if self.status.state is not ComfyState.RUNNING:
-            return "ComfyUI is not running. The switch is applied at its next start."
-        return "" if status.node is not None and status.node.active else NO_NODE
-
-    def _node_facts(self, status: RoutingStatus | None, settings: Settings) -> NodeFacts:
-        if settings.comfyui_url is not None:
-            return NodeFacts("watched")
-        node = None if status is None else status.node
-        mode = "Local" if status is None or status.mode == "local" else "RunPod"
-        endpoint = settings.runpod_endpoint_id
-        where = f"RunPod · {self.ties.name(endpoint)}" if mode == "RunPod" and endpoint else mode
-        at = None if status is None else status.last_job_at
-        return NodeFacts(
-            "active" if node is not None and node.active else "inactive",
-            where,
-            node.version if node is not None else "",
-            "" if at is None else time.strftime("%H:%M:%S", time.localtime(at)),
-        )
-
-    def _turn(self, wanted: str) -> None:
-        self._scope.start(self._turned("runpod" if wanted == "runpod" else "local"), "routing")
-
-    async def _turned(self, mode: Mode) -> None:
-        if self._routing is None:
-            return
-        self._pending = mode
-        self._show_routing()
-        try:
-            await self._routing.choose(mode)
-        finally:
-            self._pending = None
-            self._show_routing()
-        if mode == "runpod" and not self._state.text(_TOLD_KEY):
-            self._state.put(_TOLD_KEY, "yes")
-            place = self.ties.name(self.ties.settings().runpod_endpoint_id or "")
-            popover = first_time_popover(self._theme, place, undo=lambda: self._turn("local"))
-            popover.open_under(self._window.topbar.routing)
-
     def _bind(self) -> None:
         page, bar, scope = self.page, self._window.topbar, self._scope
         bar.comfy.clicked.connect(self.open_popover)
         bar.comfy.linked.connect(self._linked)
-        bar.routing.wanted.connect(self._turn)
         page.appeared.connect(self._begin_log)
         page.vanished.connect(self._end_log)
         page.start_wanted.connect(self.start_comfy)
@@ -477,10 +332,6 @@ class Comfy:
         page.route_restart_wanted.connect(lambda: scope.start(self._restart_with_routing(), "route"))
         page.browse_wanted.connect(self._browse)
         page.folder_wanted.connect(lambda: scope.start(self._choose_folder(), "comfyui-folder"))
-        page.options_changed.connect(lambda options: scope.start(self._change_options(options), "options"))
-        page.path_wanted.connect(
-            lambda what: scope.start(self._choose_models(), "models-folder") if what == "models" else None
-        )
         page.crash_remedy_wanted.connect(self._remedy)
         page.diagnostics_wanted.connect(self._copy_diagnostics)
 
@@ -496,47 +347,4 @@ _FREE_PORT = Act("free_port", "Use any free port")
 _REMEDIES: dict[Cause, tuple[Act, ...]] = {
     "port_in_use": (_FREE_PORT,),
     "comfyui_there": (Act("watch", "Use the one there"), _FREE_PORT),
-}
-
-
-def _variables(text: str) -> Mapping[str, str] | None:
-    """``NAME=VALUE`` lines.
-
-    Raises:
-        BadInput: for a line that is none.
-    """
-    found: dict[str, str] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        name, separator, value = line.partition("=")
-        if not separator:
-            raise BadInput(f"{line!r} is not of the form NAME=VALUE.")
-        found[name.strip()] = value.strip()
-    return found or None
-
-
-def _port(text: str) -> int | None:
-    text = text.strip()
-    if not text:
-        return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 5:
-        raise BadInput(_WRONG["port"])
-    return int(text)
-
-
-def _typed(value: object) -> object:
-    """A setting's value as :data:`_OPTIONS` reads it."""
-    if isinstance(value, tuple):
-        return list(value) or None
-    return str(value) if isinstance(value, Path) else value or None
-
-
-_OPTIONS: dict[OptionName, tuple[str, Callable[[str], Any]]] = {
-    "arguments": ("comfyui_args", lambda text: list(arguments_of(text)) or None),
-    "environment": ("comfyui_env", _variables),
-    "port": ("comfyui_port", _port),
-    "models": ("models_dir", lambda text: text.strip() or None),
-}
-_WRONG: dict[OptionName, str] = {
-    "port": "Enter a number from 1024 to 65535, or nothing.",
-    "models": "This is no path.",
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .comfy import Comfy, Ties
+from .comfy import Comfy
+from .comfy_switch import Ties
 from .comfyui.installation import Installation
 from .errors import BadInput, ComfyRunPodError, NeedsSetup
 from .log_lines import LineReader
@@ -70,10 +71,11 @@ class ComfySetup:
         self._installing: asyncio.Task[None] | None = None
         self._began: dict[str, float] = {}
         self._took: dict[str, float] = {}
-        self._rows: tuple[PackRow, ...] = ()
+        self._packs: Packs | None = None
         self._listed: dict[str, pack_list.Pack] = {}
         self._busy: set[str] = set()
-        self._preview: tuple[Packs, packs.Preview] | None = None
+        self._getting = False
+        self._answer: asyncio.Future[bool] | None = None
         self._listing: asyncio.Task[None] | None = None
         self._bind()
         wish = InstallWish(folder=str(Path.home() / "ComfyUI"), repository=_comfyui_address())
@@ -87,17 +89,20 @@ class ComfySetup:
         from .comfyui.install_steps import InstallPlan
         from .comfyui.programs import find_git, find_uv
 
-        problems: dict[WishName, str] = {}
+        folder, home, problems = Path(wish.folder), Path.home() / "ComfyUI", dict[WishName, str]()
         index = wish.index if wish.torch == "custom" else _INDEXES[wish.torch]
-        folder = Path(wish.folder).expanduser()
+        with _noted(problems, "folder"):
+            InstallPlan(folder if wish.folder else home)
         with _noted(problems, "repository"):
-            InstallPlan(folder, address=wish.repository)
+            InstallPlan(home, address=wish.repository)
         with _noted(problems, "version"):
-            InstallPlan(folder, version=wish.version)
+            InstallPlan(home, version=wish.version)
         with _noted(problems, "index"):
-            InstallPlan(folder, torch_index=index)
+            InstallPlan(home, torch_index=index)
         if not wish.folder:
             problems["folder"] = "Choose a folder."
+        if wish.torch == "custom" and not index:
+            problems["index"] = "Enter the address of an index."
         self.page.show_install_problems(problems)
         if problems:
             return
@@ -130,13 +135,21 @@ class ComfySetup:
                 self._show_steps(installer, "cancelled")
             raise
         except ComfyRunPodError as error:
-            self._show_steps(installer, "failed", error.sentence)
+            if self._began:
+                self._show_steps(installer, "failed", error.sentence)
+            else:
+                # Nothing was begun: it is the folder that cannot be used.
+                self._installer = None
+                self.page.open_install_form()
+                self.page.show_install_problems({"folder": error.summary})
             return
         finally:
             self._installing = None
         self._show_steps(installer, "done")
         self._installer = None
-        await self._ties.change({"comfyui_dir": str(installed.folder), "comfyui_url": None})
+        # The Python that was set is of another one.
+        chosen = {"comfyui_dir": str(installed.folder), "comfyui_python": None, "comfyui_url": None}
+        await self._ties.change(chosen)
         self.page.show_install_steps(None)
         version = f" {installed.version}" if installed.version else ""
         self._notices.tell(
@@ -154,7 +167,8 @@ class ComfySetup:
             self._began.setdefault(step.step, time.monotonic())
         elif step.state == "done" and step.step in self._began:
             self._took[step.step] = time.monotonic() - self._began[step.step]
-        self._show_steps(installer, "running")
+        stopping = self._installing is not None and self._installing.cancelling()
+        self._show_steps(installer, "stopping" if stopping else "running")
 
     def _show_steps(self, installer: Installer, state: InstallState, problem: str = "") -> None:
         steps = tuple(
@@ -182,7 +196,13 @@ class ComfySetup:
         if self._installer is None:
             return
         installer, self._installer = self._installer, None
-        gone = await installer.discard()
+        self._show_steps(installer, "stopping")
+        try:
+            gone = await installer.discard()
+        except ComfyRunPodError as error:
+            self._installer = installer
+            self._show_steps(installer, "failed", error.sentence)
+            return
         self.page.show_install_steps(None)
         if not gone:
             text = f"{installer.plan.folder} holds files of others, which stay."
@@ -217,29 +237,27 @@ class ComfySetup:
             self.page.show_packs((), "", "They are listed once a ComfyUI is set up.")
             return
         results = await asyncio.to_thread(import_results_of, self._logs / "comfyui.log")
-        found = await book.listed(results)
-        self._listed = {pack.name: pack for pack in found}
-        rows = tuple(self._row(pack, loaded=bool(results)) for pack in found)
+        self._listed = _by_name(await book.listed(results))
+        rows = [self._row(name, pack, loaded=bool(results)) for name, pack in self._listed.items()]
         order = {"failed": 0, "slow": 1}
-        rows = tuple(sorted(rows, key=lambda row: order.get(row.state, 2)))
-        if rows != self._rows:
-            self._rows = rows
+        rows.sort(key=lambda row: order.get(row.state, 2))
         self.page.show_packs(rows, _summary(rows))
 
-    def _row(self, pack: pack_list.Pack, *, loaded: bool) -> PackRow:
+    def _row(self, name: str, pack: pack_list.Pack, *, loaded: bool) -> PackRow:
         state, note = _state_of(pack, loaded=loaded)
-        if pack.name in self._busy:
-            state, note = "busy", "working"
-        actions = ("enable",) if pack.state == "disabled" else ("disable",)
+        actions = ["update"] if pack.commit else []
+        actions += ["enable" if pack.state == "disabled" else "disable", "remove"]
+        if name in self._busy:
+            state, note, actions = "busy", "working", []
         return PackRow(
-            pack.name,
+            name,
             state,
             note,
             pack.repository or "",
             (pack.commit or "")[:8],
             pack.version or "",
             pack.traceback or pack.error,
-            (*(("update",) if pack.commit else ()), *actions, "remove"),
+            tuple(actions),
         )
 
     def _book(self) -> Packs | None:
@@ -255,20 +273,34 @@ class ComfySetup:
         except NeedsSetup:
             return None
         uv, git = _found(find_uv, "uv"), _found(find_git, "git")
-        return Packs(there, uv, git, self._logs / "packs.log")
+        known = self._packs
+        if known is None or (known.installation, known.programs) != (there, (uv, git)):
+            # Kept while it is the same: it sees to it that there is one change at a time.
+            known = self._packs = Packs(there, uv, git, self._logs / "packs.log")
+        return known
 
     async def _add(self, address: str, commit: str) -> None:
+        if self._getting:
+            return
         book = await asyncio.to_thread(self._book)
         if book is None:
+            self.page.show_pack_problem("Set up a ComfyUI first.")
             return
+        self._getting = True
+        self.page.show_pack_problem("")
         self._begin_log()
         try:
             preview = await book.prepare(address, commit, on_line=self._log_line)
         except BadInput as error:
             self.page.show_pack_problem(error.sentence)
             return
+        finally:
+            self._getting = False
         self.page.close_pack_form()
-        await self._offer(book, preview)
+        try:
+            await self._carry_out(book, preview)
+        finally:
+            await self._list()
 
     async def _act(self, name: str, action: str) -> None:
         book, pack = await asyncio.to_thread(self._book), self._listed.get(name)
@@ -278,10 +310,12 @@ class ComfySetup:
             return
         self._busy.add(name)
         try:
+            await self._list()
             match action:
                 case "update":
                     self._begin_log()
-                    await self._offer(book, await book.prepare_update(pack, on_line=self._log_line))
+                    preview = await book.prepare_update(pack, on_line=self._log_line)
+                    await self._carry_out(book, preview)
                 case "disable":
                     await book.disable(pack)
                 case "enable":
@@ -297,45 +331,44 @@ class ComfySetup:
         text = "It goes to the system's bin. What it installed into ComfyUI's environment stays."
         return await Question(self._theme, self._window, title, text, "Keep", "Remove").ask()
 
-    async def _offer(self, book: Packs, preview: packs.Preview) -> None:
-        """Show what would change, and do it at once when that is nothing but the pack itself."""
-        await self._refuse()
-        if preview.commit == preview.before and not preview.changes:
-            await book.discard(preview)
-            self._notices.tell(Notice(f"{preview.pack_name} is up to date", f"At {preview.commit[:8]}."))
-            return
-        self._preview = (book, preview)
-        if not preview.changes and not preview.conflicts:
-            await self._accept()
-            return
+    async def _carry_out(self, book: Packs, preview: packs.Preview) -> None:
+        """Install what was looked at, at once when nothing but the pack changes; else only if agreed to."""
+        try:
+            if preview.commit == preview.before and not preview.changes:
+                self._notices.tell(Notice(f"{preview.pack_name} is up to date", f"At {preview.commit[:8]}."))
+                return
+            # What cannot be met at all is refused below, with a sentence.
+            if preview.effects.possible and preview.changes and not await self._agreed(preview):
+                return
+            done = await book.commit(preview, on_line=self._log_line)
+        finally:
+            if preview.workshop.exists():
+                await book.discard(preview)
+        text = f"At {done.commit[:8]}. ComfyUI loads it at its next start."
+        text += " Its install.py was not run." if preview.has_install_script else ""
+        what = "installed" if done.before is None else "updated"
+        self._notices.tell(Notice(f"{done.name} is {what}", text, "done"))
+
+    async def _agreed(self, preview: packs.Preview) -> bool:
+        """Show what would change, and wait for the answer."""
+        self._reply(agreed=False)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._answer = answer
         verb = "Install" if preview.before is None else "Update"
         text = "Its install.py is not run." if preview.has_install_script else ""
         changes = tuple(ChangeRow(c.name, c.before or "", c.after or "") for c in preview.changes)
         title = f"{verb} {preview.pack_name}: what changes in ComfyUI's environment"
         self.page.show_preview(Preview(title, changes, preview.conflicts, text, verb))
-
-    async def _accept(self) -> None:
-        if self._preview is None:
-            return
-        (book, preview), self._preview = self._preview, None
-        self.page.show_preview(None)
-        self._busy.add(preview.pack_name)
         try:
-            done = await book.commit(preview, on_line=self._log_line)
-        except ComfyRunPodError:
-            await book.discard(preview)
-            raise
+            return await answer
         finally:
-            self._busy.discard(preview.pack_name)
-            await self._list()
-        text = f"At {done.commit[:8]}. ComfyUI loads it at its next start."
-        self._notices.tell(Notice(f"{done.name} is installed", text, "done"))
+            if self._answer is answer:
+                self._answer = None
+                self.page.show_preview(None)
 
-    async def _refuse(self) -> None:
-        if self._preview is not None:
-            (book, preview), self._preview = self._preview, None
-            self.page.show_preview(None)
-            await book.discard(preview)
+    def _reply(self, *, agreed: bool) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(agreed)
 
     def _begin_log(self) -> None:
         self._reader = LineReader("custom nodes")
@@ -361,8 +394,19 @@ class ComfySetup:
         page.vanished.connect(self._end_listing)
         page.pack_wanted.connect(lambda address, commit: scope.start(self._add(address, commit), "add-pack"))
         page.pack_action.connect(lambda name, action: scope.start(self._act(name, action), "act-pack"))
-        page.preview_accepted.connect(lambda: scope.start(self._accept(), "accept-pack"))
-        page.preview_refused.connect(lambda: scope.start(self._refuse(), "refuse-pack"))
+        page.preview_accepted.connect(lambda: self._reply(agreed=True))
+        page.preview_refused.connect(lambda: self._reply(agreed=False))
+
+
+def _by_name(packs: list[pack_list.Pack]) -> dict[str, pack_list.Pack]:
+    """By the name that is shown: a disabled one beside another of its name has its folder's."""
+    names = [pack.name for pack in packs]
+
+    def shown(pack: pack_list.Pack) -> str:
+        alone = names.count(pack.name) == 1 or pack.state != "disabled"
+        return pack.name if alone else f"{pack.folder.parent.name}/{pack.folder.name}"
+
+    return {shown(pack): pack for pack in packs}
 
 
 def _state_of(pack: pack_list.Pack, *, loaded: bool) -> tuple[PackState, str]:
@@ -377,7 +421,7 @@ def _state_of(pack: pack_list.Pack, *, loaded: bool) -> tuple[PackState, str]:
     return "loaded", f"{pack.import_s:.1f} s"
 
 
-def _summary(rows: tuple[PackRow, ...]) -> str:
+def _summary(rows: Sequence[PackRow]) -> str:
     counts = [
         (sum(row.state in ("loaded", "slow") for row in rows), "loaded"),
         (sum(row.state == "failed" for row in rows), "failed"),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from .account_desk import AccountDesk
 from .chips import Around, Chips
 from .comfy import Comfy
-from .comfy import Ties as ComfyTies
 from .comfy_setup import ComfySetup
+from .comfy_switch import Ties as ComfyTies
 from .comfyui.find import describe, find_installations
 from .comfyui.status import ComfyState
 from .desk import Desk, Outlook

@@ -85,6 +85,7 @@ class Packs:
         trash: Callable[[Path], None] | None = None,
     ) -> None:
         self.installation = installation
+        self.programs = (uv, git)
         self.folders = (node_folder(installation), *further)
         self._git, self._uv = Git(git, log_file), Uv(uv, log_file)
         self._trash = trash or _to_trash

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 import shutil
 import sys
 import tempfile
@@ -27,10 +26,8 @@ from app.settings import Settings
 from app.ui import loop
 from app.ui.theme import Theme
 from tests.e2e.conftest import blur_chain, written
-from tests.e2e.test_routing import installed
-from tests.engines import REAL_DIR
 from tests.gui.harness import until
-from tests.gui.scenes import portrait
+from tests.gui.scenes import portrait, scene
 
 EXAMPLES = Path(__file__).parents[1] / "resources" / "workflows"
 Take = Callable[[Panel], Awaitable[QPixmap]]
@@ -116,21 +113,6 @@ async def tune(panel: Panel) -> QPixmap:
     return await _settled(panel)
 
 
-async def comfyui(panel: Panel) -> QPixmap:
-    """ComfyUI at work: the one that COMFYUI_DIR names, else the demo engine in its place."""
-    known = installed("real" if REAL_DIR else "demo", _below(panel) / "ComfyUI")
-    changes = {"comfyui_dir": known["COMFYUI_DIR"], "comfyui_python": known["COMFYUI_PYTHON"]}
-    arguments = shlex.split(known.get("COMFYUI_ARGS", ""))
-    await panel._change({**changes, "comfyui_args": arguments, "runpod_endpoint_id": "comfy-flux-prod"})
-    panel.window.show_page("comfyui")
-    panel.comfy.start_comfy()
-    await until(lambda: panel.window.topbar.routing.segments["runpod"].isEnabled(), 90)
-    panel.state.put("routing_told", "yes")
-    panel.window.topbar.routing.toggle()
-    await asyncio.sleep(4)
-    return await _settled(panel)
-
-
 PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
     "queue-empty": (queue_empty, _FULL),
     "queue-running": (queue_running, _FULL),
@@ -144,8 +126,11 @@ PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
     "settings": (settings, _FULL),
     "targets": (targets, _FULL),
     "tune": (tune, _FULL),
-    "comfyui": (comfyui, _FULL),
 }
+
+
+#: Scenes with made-up figures, for what would show paths of this machine.
+MADE_UP = ("comfyui",)
 
 
 def _examples() -> list[Path]:
@@ -213,14 +198,25 @@ async def _opened(theme: Theme, size: tuple[int, int]) -> AsyncIterator[Panel]:
 
 async def _take(theme: Theme, folder: Path, names: Sequence[str]) -> None:
     for name in names:
-        take, size = PICTURES[name]
         for look in ("dark", "light"):
+            if name in MADE_UP:
+                await _made_up(theme, folder, name, look)
+                continue
+            take, size = PICTURES[name]
             with tempfile.TemporaryDirectory() as home:
                 _settle_in(Path(home), look)
                 theme.use(appearance=look)  # type: ignore[arg-type]
                 async with _opened(theme, size) as panel:
                     (await take(panel)).save(str(folder / f"{name}-{look}.png"))
                 print(f"{name}-{look}.png")
+
+
+async def _made_up(theme: Theme, folder: Path, name: str, look: str) -> None:
+    theme.use(appearance=look)  # type: ignore[arg-type]
+    with tempfile.TemporaryDirectory() as home:
+        async with scene(name, theme, Path(home), _FULL) as panel:
+            panel.window.grab().save(str(folder / f"{name}-{look}.png"))
+    print(f"{name}-{look}.png")
 
 
 def _settle_in(home: Path, look: str) -> None:
@@ -240,7 +236,7 @@ def main() -> None:
     Path(folder).mkdir(parents=True, exist_ok=True)
     app = QApplication(["screenshots"])
     theme = Theme(app, "dark")
-    loop.run(app, _take(theme, Path(folder), names or list(PICTURES)))
+    loop.run(app, _take(theme, Path(folder), names or [*PICTURES, *MADE_UP]))
 
 
 if __name__ == "__main__":

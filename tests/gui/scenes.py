@@ -228,6 +228,8 @@ async def opened(
         _close_popups()
         await panel._close()
         panel.window.deleteLater()
+        # What is connected to it holds the whole panel, and each later search for garbage would search that.
+        panel.pictures.deleteLater()
         await settled()
 
 
@@ -352,7 +354,7 @@ _ERROR = (ROOM, WAN, *FINISHED)
 
 
 #: What each shows: its jobs, how it is arranged, and its size in the pictures.
-async def _comfyui(panel: Panel) -> None:
+async def comfyui_page(panel: Panel) -> None:
     """The page of ComfyUI as it is in use: a long log, many custom nodes, the button on RunPod."""
     page = panel.window.comfyui
     panel.window.show_page("comfyui")
@@ -395,7 +397,7 @@ SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "settings": (JOBS, _settings, FULL),
     "overlays": (JOBS, _overlays, FULL),
     "tune": (JOBS, _tune, FULL),
-    "comfyui": (JOBS, _comfyui, FULL),
+    "comfyui": (JOBS, comfyui_page, FULL),
 }
 
 

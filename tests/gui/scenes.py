@@ -358,8 +358,10 @@ async def comfyui_page(panel: Panel) -> None:
     """The page of ComfyUI as it is in use: a long log, many custom nodes, the button on RunPod."""
     page = panel.window.comfyui
     panel.window.show_page("comfyui")
-    # What reads a log that is not there would empty this one.
+    # What looks at a log and at custom nodes that are not there would empty all this.
     panel.comfy._end_log()
+    panel.comfy_setup._end_listing()
+    await until(lambda: not panel.scope._tasks)
     page.show_state(
         Figures(
             "running", "since 09:12 · 5 h 20 min", "127.0.0.1:8188", "RTX 4070", "12 GB", "7.9 / 12 GB", 0.66

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -15,13 +16,17 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QPushButton
 
 from app.comfyui.status import ComfyState
+from app.jobs.model import FROM_COMFYUI, JobEvent
+from app.jobs.states import State
 from app.panel import Panel
 from app.settings import Settings
 from app.ui.comfyui.shown import Options
 from app.ui.frame.routing import NO_NODE
 from app.ui.theme import Theme
 from tests.e2e.test_routing import installed
+from tests.gui import scenes
 from tests.gui.harness import on_loop, until
+from tests.gui.scenes import Made, made
 
 
 @asynccontextmanager
@@ -124,3 +129,15 @@ async def test_one_that_is_only_watched_says_how_to_route_it(theme: Theme, home:
         await until(lambda: "Restart it with routing" in segment.toolTip())
         assert segment.toolTip() != NO_NODE
         assert panel.window.comfyui.side.node.pill.accessibleName() == "Watched only"
+
+
+@on_loop
+async def test_what_comfyui_s_button_made_is_opened_when_that_is_wanted(theme: Theme, home: Path) -> None:
+    made_it = made(1, "lamp", State.DONE, target="comfy-flux-prod").job
+    async with scenes.opened(theme, home / "scene", [Made(made_it)], open_results="panel") as panel:
+        viewer = panel.window.viewer
+        panel._job_ended(JobEvent(made_it))
+        assert not viewer.isVisible(), "a dropped workflow's result waits to be looked at"
+        panel._job_ended(JobEvent(replace(made_it, origin=FROM_COMFYUI)))
+        assert viewer.isVisible()
+        await until(lambda: not panel.scope._tasks)

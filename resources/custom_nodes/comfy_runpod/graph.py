@@ -34,22 +34,32 @@ def _sources(node: Json) -> Iterator[str]:
             yield value[0]
 
 
-def file_below(folders: Mapping[str, Path], value: str) -> Path | None:
-    """The file that an input names, when it lies in its folder, links followed. Blocks.
+def leads_outside(folders: Mapping[str, Path], value: str) -> bool:
+    """Whether the file that an input names lies elsewhere than in its folder, links followed. Blocks.
 
     ComfyUI's own loaders take any path; a stranger's workflow could send any file of this computer that way.
+    A file that is nowhere is ComfyUI's to complain of.
     """
     match = _MARK.fullmatch(value)
     name, kind = (match[1], match[2]) if match else (value, "input")
     name = name.replace("\\", "/")
-    if not name or name.startswith("/") or _WINDOWS_DRIVE.match(name) or ".." in name.split("/"):
-        return None
+    if name.startswith("/") or _WINDOWS_DRIVE.match(name) or ".." in name.split("/"):
+        return True
     try:
         folder = folders[kind].resolve(strict=True)
-        path = (folder / name).resolve(strict=True)
-        return path if path.is_relative_to(folder) and path.is_file() else None
-    except (OSError, ValueError, KeyError, RuntimeError):
-        return None
+        return not (folder / name).resolve(strict=True).is_relative_to(folder)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RuntimeError):
+        # What cannot be looked at may be anything, and no file has such a name.
+        return not _is_absent(folders[kind], name)
+
+
+def _is_absent(folder: Path, name: str) -> bool:
+    try:
+        return not (folder / name).exists()
+    except (OSError, ValueError, RuntimeError):
+        return True
 
 
 def unsendable(
@@ -57,7 +67,7 @@ def unsendable(
     upload_inputs: Callable[[str], Collection[str]],
     folders: Mapping[str, Path],
 ) -> dict[str, Json]:
-    """Errors, by node, for input files that are not where files for sending may lie. Blocks."""
+    """Errors, by node, for input files that lie where none may be sent from. Blocks."""
     errors: dict[str, Json] = {}
     for node_id, node in prompt.items():
         class_type, inputs = str(node.get("class_type")), node.get("inputs")
@@ -65,7 +75,7 @@ def unsendable(
         bad = [
             (name, values[name])
             for name in upload_inputs(class_type)
-            if isinstance(values.get(name), str) and file_below(folders, values[name]) is None
+            if isinstance(values.get(name), str) and leads_outside(folders, values[name])
         ]
         if bad:
             errors[node_id] = {"errors": [_not_there(*each) for each in bad], "class_type": class_type}
@@ -77,7 +87,7 @@ def _not_there(name: str, value: str) -> Json:
     return {
         "type": "custom_validation_failed",
         "message": "Not a file that can be sent",
-        "details": f"{name} - {value} is not in ComfyUI's input, output or temp folder",
+        "details": f"{name} - {value} lies outside ComfyUI's input, output and temp folders",
         "extra_info": {"input_name": name},
     }
 

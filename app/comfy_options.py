@@ -44,7 +44,7 @@ class InstallationFacts:
         folder = settings.comfyui_dir
         if folder is None:
             self._found = None
-        elif self._found is None or self._found.folder != folder:
+        elif self._found is None or self._found.folder != folder or self._found.problem:
             self._found = await asyncio.to_thread(describe, folder)
         self._show(settings)
 

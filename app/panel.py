@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .account_desk import AccountDesk
 from .chips import Around, Chips
 from .comfy import Comfy
+from .comfy_nodes import CustomNodes
 from .comfy_setup import ComfySetup
 from .comfy_switch import Ties as ComfyTies
 from .comfyui.find import describe, find_installations
@@ -125,9 +126,9 @@ class Panel:
                 lambda: self.settings, self._change, self._show_welcome, self.chips.name, self._running_here
             ),
         )  # fmt: skip
-        self.comfy_setup = ComfySetup(
-            theme, self.window, self.comfy, self.notices, self.scope, self.comfy.ties
-        )
+        ties = self.comfy.ties
+        self.comfy_setup = ComfySetup(self.window, self.comfy, self.notices, self.scope, ties)
+        self.custom_nodes = CustomNodes(theme, self.window, self.notices, self.scope, ties)
         self.tuner = Tuner(
             theme, self.window, self.actions.launch, self.state, self.scope,
             TunerTies(lambda: self.settings, lambda: chosen_place(self.settings), self.chips.name),

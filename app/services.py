@@ -185,7 +185,7 @@ class ComfyTarget(EndpointTarget):
 
     async def _stopped(self) -> None:
         self._house.in_use = False
-        await self._house.stop()
+        await self._house.end()
 
     async def _worker_env(self) -> dict[str, str]:
         url = self._url or await self._house.ensure()

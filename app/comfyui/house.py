@@ -118,11 +118,22 @@ class House:
         """The last lines of its log, empty for the user's own. Blocks."""
         return self._supervisor.tail() if self._supervisor is not None else []
 
+    async def leave_running(self) -> None:
+        """Have it stay when we end."""
+        if self._supervisor is not None:
+            await asyncio.to_thread(self._supervisor.leave)
+
+    async def end(self) -> None:
+        """Stop it, unless it was started to stay."""
+        supervisor = self._supervisor
+        if supervisor is None or not await asyncio.to_thread(lambda: supervisor.stays):
+            await self.stop()
+
     async def close(self) -> None:
         """End what was started or adopted here and is used by no target."""
         await self._leave_former()
         if (self._seen or self._begun) and not self.in_use:
-            await self.stop()
+            await self.end()
 
     async def _started(self, supervisor: Supervisor) -> str:
         try:

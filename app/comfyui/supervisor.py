@@ -120,6 +120,20 @@ class Supervisor:
         self._pid, self.born = pid, born
         return url
 
+    @property
+    def stays(self) -> bool:
+        """Whether it was started to outlive whoever started it. Reads a small file."""
+        try:
+            return json.loads(self._state_file.read_text("utf-8"))["stays"] is True
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def leave(self) -> None:
+        """Have it stay when everything else ends, until somebody stops it. Blocks."""
+        with contextlib.suppress(OSError, ValueError):
+            state = json.loads(self._state_file.read_text("utf-8"))
+            write_private(self._state_file, json.dumps({**state, "stays": True}))
+
     async def stop(self, grace_s: float = 5.0) -> None:
         """Interrupt ComfyUI, then end it; does nothing when it is not ours or not running."""
         pid, self._pid = self._pid, None

@@ -40,6 +40,7 @@ async def _start(arguments: argparse.Namespace, settings: Settings) -> int:
     house = make_house(settings)
     sys.stderr.write("Starting ComfyUI…\n")
     await house.ensure()
+    await house.leave_running()
     _tell(await house.look(), as_json=arguments.json)
     return 0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ async def install(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     line = _Line()
     try:
-        installed = await installer.run(lambda told: line.show(*_shown(told)))
+        with _ended_by_signals():
+            installed = await installer.run(lambda told: line.show(*_shown(told)))
     finally:
         line.end()
     changes = {"comfyui_dir": installed.folder, "comfyui_python": None}
@@ -70,10 +72,16 @@ async def nodes(arguments: argparse.Namespace, settings: Settings) -> int:
     packs = Packs(installation, *_programs(arguments.what), _logs(settings) / "packs.log")
     if arguments.what == "list":
         return await _list(packs, settings, as_json=arguments.json)
+    with _ended_by_signals():
+        await _changed(packs, arguments)
+    return 0
+
+
+async def _changed(packs: Packs, arguments: argparse.Namespace) -> None:
     if arguments.what == "install":
         async with _prepared(packs, arguments, arguments.address) as preview:
             await _carried_out(packs, preview, arguments)
-        return 0
+        return
     chosen = [_named(await packs.listed(), name) for name in arguments.names]
     for pack in chosen:
         if arguments.what == "update":
@@ -81,7 +89,6 @@ async def nodes(arguments: argparse.Namespace, settings: Settings) -> int:
                 await _carried_out(packs, preview, arguments)
         else:
             await _switched(packs, pack, arguments)
-    return 0
 
 
 async def _list(packs: Packs, settings: Settings, *, as_json: bool) -> int:
@@ -177,6 +184,32 @@ async def _asked(preview: Preview) -> None:
             f"{preview.pack_name} would break something: {preview.conflicts[0]}",
             hint="Say --yes to install it all the same. Nothing was changed.",
         )
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Have a SIGTERM, and a terminal that closes, end git and uv as Ctrl+C does."""
+    task, loop, got = asyncio.current_task(), asyncio.get_running_loop(), list[int]()
+    known = () if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
+    # One that is ignored stays so: nohup means it.
+    numbers = [each for each in known if signal.getsignal(each) is signal.SIG_DFL]
+
+    def end(number: int) -> None:
+        got.append(number)
+        if task is not None:
+            task.cancel()
+
+    for number in numbers:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if got:
+            raise SystemExit(128 + got[0]) from None
+        raise
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def _named(packs: list[Pack], name: str) -> Pack:

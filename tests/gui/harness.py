@@ -199,8 +199,10 @@ def _windows(app: QApplication) -> list[QWidget]:
 
 
 def _threads() -> list[threading.Thread]:
-    # The resolver library keeps one thread of its own for the life of the process.
-    ours = [thread for thread in threading.enumerate() if "_run_safe_shutdown_loop" not in thread.name]
+    # The resolver library keeps one thread of its own for the life of the process, and threads of Qt's that
+    # have ended stay in Python's list.
+    passing = ("_run_safe_shutdown_loop", "Dummy-")
+    ours = [thread for thread in threading.enumerate() if not any(name in thread.name for name in passing)]
     return [thread for thread in ours if thread is not threading.main_thread()]
 
 

@@ -360,7 +360,7 @@ async def comfyui_page(panel: Panel) -> None:
     panel.window.show_page("comfyui")
     # What looks at a log and at custom nodes that are not there would empty all this.
     panel.comfy._end_log()
-    panel.comfy_setup._end_listing()
+    panel.custom_nodes.end_listing()
     await until(lambda: not panel.scope._tasks)
     page.show_state(
         Figures(

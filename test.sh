@@ -16,12 +16,13 @@ PATH="$(dirname "$UV"):$PATH"
 export PATH
 uv sync --quiet --frozen
 run() { uv run --frozen --no-sync "$@"; }
+# The hundreds of processes that the tests start compile each module once and not each anew.
+unset PYTHONDONTWRITEBYTECODE
 
-run ruff format --check .
-run ruff check .
-run mypy
-run mypy resources/custom_nodes/comfy_runpod
-run lint-imports --no-cache
+checked() {
+    run ruff format --check . && run ruff check . && run mypy \
+        && run mypy resources/custom_nodes/comfy_runpod && run lint-imports --no-cache
+}
 # Windows are opened on a real X server that nobody looks at; elsewhere they are drawn off screen.
 shown() {
     server=$1
@@ -37,9 +38,11 @@ if [ "${1:-}" = --long ]; then
     which="long or not long"
     shown 90 uv run --frozen --no-sync python -m tests.bench
 fi
-# Four lanes side by side: most of the time they wait, for processes to start and for RunPod's SDK.
+# Lanes side by side: most of the time they wait, for processes to start and for RunPod's SDK.
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
+checked >"$logs/checked" 2>&1 &
+checked=$!
 part() {
     log=$1
     server=$2
@@ -49,7 +52,7 @@ part() {
 }
 worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carriers.py"
 lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
-other="tests/e2e/test_secrets.py tests/e2e/test_many.py"
+other="tests/e2e/test_secrets.py tests/e2e/test_many.py tests/e2e/test_install.py"
 waiting="tests/e2e/test_other_worker.py"
 window() {
     failed=0
@@ -80,8 +83,9 @@ part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz || faile
 # shellcheck disable=SC2086 # a list of files
 part other 500 $other || failed=$?
 part fuzz 450 tests/fuzz || failed=$?
+wait "$checked" || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in rest lines worker fuzz program other window waiting; do cat "$logs/$log"; done
+for log in checked rest lines worker fuzz program other window waiting; do cat "$logs/$log"; done
 exit "$failed"

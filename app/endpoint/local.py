@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import queue
 import sys
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from worker.process import clean_environment, start_detached, wait_for_end
 
-from ..errors import ComfyRunPodError, ProcessFailed
+from ..errors import ComfyRunPodError, ProcessFailed, Unreachable
 from .client import JobClient
 from .config import ALREADY_RUNS, UNCOUNTED, EndpointConfig
 from .model import Health
@@ -25,6 +26,7 @@ from .model import Health
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 25.0
 LOOK_AGAIN_S = 0.05
+_CODE_S = 0.5
 _STATE_FILE = "endpoint.json"
 log = logging.getLogger(__name__)
 
@@ -57,12 +59,14 @@ class LocalEndpoint:
         self.config = config
         self._access: Access | None = None
         self._ensuring = asyncio.Lock()
+        #: The exit code of the one that was started last, when it has ended.
+        self._codes: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     async def ensure(self) -> Access:
         """The running endpoint, started when there is none.
 
         One with another configuration is replaced when it has nothing to do, and used as it is when it has.
-        Raises ProcessFailed when none comes up.
+        Raises ProcessFailed when none comes up; Unreachable when somebody ended it meanwhile.
         """
         async with self._ensuring:
             state, health = await self._living()
@@ -138,6 +142,9 @@ class LocalEndpoint:
                     pid = await self._spawn()
             await asyncio.sleep(LOOK_AGAIN_S)
         lines = _tail(self._log_file, log_from)
+        if not lines and await asyncio.to_thread(self._was_killed):
+            # Not its own fault: the next one may well come up.
+            raise Unreachable("The local endpoint was ended from outside while it started.")
         raise ProcessFailed(
             f"The local endpoint did not start: {lines[-1] if lines else 'it said nothing'}",
             hint="The log says more.",
@@ -145,11 +152,23 @@ class LocalEndpoint:
             log_file=str(self._log_file),
         )
 
+    def _was_killed(self) -> bool:
+        """Whether the one that was started last was ended by a signal. Blocks for a moment."""
+        try:
+            return self._codes.get(timeout=_CODE_S) < 0
+        except queue.Empty:
+            return False
+
     async def _spawn(self) -> int:
+        self._codes = queue.SimpleQueue()
         argv = [sys.executable, "-m", "app.endpoint", str(self._config_file)]
         try:
             return await asyncio.to_thread(
-                start_detached, argv, env=clean_environment(), log_file=self._log_file
+                start_detached,
+                argv,
+                env=clean_environment(),
+                log_file=self._log_file,
+                on_end=self._codes.put,
             )
         except OSError as error:
             raise ProcessFailed(f"The local endpoint cannot be started: {error}") from error

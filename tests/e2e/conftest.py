@@ -121,6 +121,29 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     program.clean_up()
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """One for a whole module, whose endpoint, worker and demo engine stay up between the tests."""
+    program = Cli(tmp_path_factory.mktemp("served") / "data")
+    serving = program.start("endpoint", "serve", "--target", "demo")
+    assert serving.stdout is not None
+    serving.stdout.readline()
+    yield program
+    program.clean_up()
+
+
+@pytest.fixture
+def warm(served: Cli) -> Iterator[Cli]:
+    """The program with its endpoint up and no job in its list: for what is not about starting and ending."""
+    yield served
+    for started in served._started[1:]:
+        if started.poll() is None:
+            started.kill()
+            started.communicate()
+    for file in served.data.glob("jobs.sqlite*"):
+        file.unlink()
+
+
 def until(true: Callable[[], Any], timeout: float = 30, every: float = 0.02) -> Any:
     """Wait for something to become true; its value."""
     deadline = time.monotonic() + timeout

@@ -27,7 +27,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_what_is_lacking_is_told_in_words_and_as_json(cli: Cli, tmp_path: Path) -> None:
+def test_what_is_lacking_is_told_in_words_and_as_json(warm: Cli, tmp_path: Path) -> None:
     other = color_workflow(1, "x")
     other["9"] = {"class_type": "FaceDetailer", "inputs": {"image": ["1", 0]}, "_meta": {"title": "Face"}}
     ui = {**UI, "nodes": [*UI["nodes"], {"id": 3, "type": "Lost", "properties": {"cnr_id": "lost-pack"}}]}
@@ -41,7 +41,7 @@ def test_what_is_lacking_is_told_in_words_and_as_json(cli: Cli, tmp_path: Path) 
         broken,
         tmp_path,
     )
-    told = cli.run("check", *files, "--target", "demo", "--json")
+    told = warm.run("check", *files, "--target", "demo", "--json")
     assert told.returncode == 1
     ready, photo, face, lost, no_json, folder = lines(told.stdout)
     assert (ready["ready"], ready["lacks"], ready["target"]) == (True, [], "demo")
@@ -52,10 +52,10 @@ def test_what_is_lacking_is_told_in_words_and_as_json(cli: Cli, tmp_path: Path) 
     assert (lost["lacks"][0]["name"], lost["lacks"][0]["pack"]) == ("Lost", "lost-pack")
     assert (no_json["ready"], "line 2, column 3" in no_json["error"]) == (False, True)
     assert "a folder" in folder["error"]
-    told = cli.run("check", WORKFLOWS / "photo.json", "--target", "demo")
+    told = warm.run("check", WORKFLOWS / "photo.json", "--target", "demo")
     assert told.returncode == 1
     assert "1 input file missing (demo, by the demo engine)" in told.stdout
-    told = cli.run(
+    told = warm.run(
         "check",
         WORKFLOWS / "photo.json",
         "--target",
@@ -66,17 +66,19 @@ def test_what_is_lacking_is_told_in_words_and_as_json(cli: Cli, tmp_path: Path) 
     )
     assert (told.returncode, told.stderr) == (0, "")
     assert "ready (demo, by a worker of demo)" in told.stdout
-    assert cli.jobs() == []
+    assert warm.jobs() == []
 
 
-def test_the_browsers_form_runs_and_is_written_as_the_browser_would_post_it(cli: Cli, tmp_path: Path) -> None:
+def test_the_browsers_form_runs_and_is_written_as_the_browser_would_post_it(
+    warm: Cli, tmp_path: Path
+) -> None:
     ui = written(tmp_path / "mine.json", UI)
-    told = cli.run("convert", ui, "--target", "demo", "-o", tmp_path / "api.json")
+    told = warm.run("convert", ui, "--target", "demo", "-o", tmp_path / "api.json")
     assert told.returncode == 0, told.stderr
     api = json.loads((tmp_path / "api.json").read_text("utf-8"))
     assert api["1"]["inputs"] == {"width": 64, "height": 32, "batch_size": 1, "color": 255}
     assert api["2"]["inputs"]["images"] == ["1", 0]
-    ran = cli.run("run", ui, "--target", "demo", "--output", tmp_path / "out")
+    ran = warm.run("run", ui, "--target", "demo", "--output", tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["from-the-browser_00001_.png"]
 

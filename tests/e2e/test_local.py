@@ -134,6 +134,8 @@ def test_cancelling_a_waiting_job_takes_it_out_of_the_queue(
     attached: Cli, engine: Engine, tmp_path: Path
 ) -> None:
     theirs = by_hand(engine, blur_chain(300, color=int(time.time()) % 100_001))
+    # Until it is taken, it waits in the queue itself.
+    until(lambda: ask(engine, "/queue")["queue_running"], 60)
     ours = written(tmp_path / "ours.json", color_workflow(5, "ours"))
     running = attached.start("run", ours, "--target", "local", "--output", tmp_path / "out")
     until(lambda: ask(engine, "/queue")["queue_pending"], 60)

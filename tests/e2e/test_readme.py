@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from tests.e2e.conftest import ROOT, Cli, until
 from tests.e2e.test_local import stand_in
 
 RESULTS = ROOT / "results"
+Trusting = Callable[[Mapping[str, str]], dict[str, str]]
 _OPENS = re.compile(r"\./run\.sh( \S+\.(json|png))*")
 
 
@@ -76,12 +77,14 @@ def results() -> Iterator[Path]:
 
 
 @pytest.mark.timeout(300)
-def test_every_command_works(cli: Cli, home: Path, results: Path, runpod_stand_in: tuple[str, str]) -> None:
+def test_every_command_works(
+    cli: Cli, home: Path, results: Path, runpod_stand_in: tuple[str, str], trusting: Trusting
+) -> None:
     base, key = runpod_stand_in
     # The key in the README is a placeholder; everything else is typed as it stands there.
     script = "set -eu\n" + "\n".join(f"echo '>>>' {n}\n{line}" for n, line in enumerate(commands()))
     script = script.replace("RUNPOD_API_KEY=your-key", f"RUNPOD_API_KEY={key}")
-    env = {**cli.env, "HOME": str(home), "RUNPOD_ENDPOINT_BASE_URL": base}
+    env = {**trusting(cli.env), "HOME": str(home), "RUNPOD_ENDPOINT_BASE_URL": base}
     env["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     ran = subprocess.run(
         ["bash"], input=script, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280
@@ -104,9 +107,11 @@ def test_every_command_works(cli: Cli, home: Path, results: Path, runpod_stand_i
 
 
 @pytest.mark.parametrize("files", windows(), ids=" ".join)
-def test_every_window_opens_runs_its_files_and_closes(cli: Cli, tmp_path: Path, files: list[str]) -> None:
+def test_every_window_opens_runs_its_files_and_closes(
+    cli: Cli, tmp_path: Path, files: list[str], trusting: Trusting
+) -> None:
     flows = sum(file.endswith(".json") for file in files)
-    env = {**cli.env, "HOME": str(tmp_path), "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")}
+    env = {**trusting(cli.env), "HOME": str(tmp_path), "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", "")}
     env["XDG_CACHE_HOME"] = env["XDG_CACHE_HOME"] or str(Path.home() / ".cache")
     env["QT_QPA_PLATFORM"] = os.environ.get("QT_QPA_PLATFORM", "offscreen")
     opened = subprocess.Popen(

@@ -28,14 +28,14 @@ def test_a_workflow_becomes_its_picture(cli: Cli, tmp_path: Path) -> None:
     until(lambda: not cli.processes(), 15)
 
 
-def test_set_image_and_json(cli: Cli, tmp_path: Path) -> None:
+def test_set_image_and_json(warm: Cli, tmp_path: Path) -> None:
     Image.new("RGB", (40, 20), (200, 10, 30)).save(tmp_path / "mine.png")
     load = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "masks/photo.png"}},
         "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
     }
     file = written(tmp_path / "load.json", load)
-    ran = cli.run(
+    ran = warm.run(
         *("run", file, "--target", "demo", "--output", tmp_path / "out", "--json"),
         *("--image", f"masks/photo.png={tmp_path / 'mine.png'}", "--set", "SaveImage.filename_prefix=sub/it"),
     )
@@ -49,25 +49,25 @@ def test_set_image_and_json(cli: Cli, tmp_path: Path) -> None:
         assert picture.getpixel((0, 0)) == (200, 10, 30)
 
 
-def test_a_picture_by_comfyui_is_a_workflow(cli: Cli, tmp_path: Path) -> None:
-    first = cli.run("run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "a")
-    again = cli.run("run", first.stdout.strip(), "--target", "demo", "--output", tmp_path / "b")
+def test_a_picture_by_comfyui_is_a_workflow(warm: Cli, tmp_path: Path) -> None:
+    first = warm.run("run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "a")
+    again = warm.run("run", first.stdout.strip(), "--target", "demo", "--output", tmp_path / "b")
     assert again.returncode == 0, again.stderr
     with Image.open(first.stdout.strip()) as one, Image.open(again.stdout.strip()) as two:
         assert one.tobytes() == two.tobytes()
 
 
-def test_a_refused_workflow_says_why(cli: Cli, tmp_path: Path) -> None:
+def test_a_refused_workflow_says_why(warm: Cli, tmp_path: Path) -> None:
     workflow = color_workflow(1, "x")
     workflow["1"]["inputs"]["width"] = 0
     file = written(tmp_path / "bad.json", workflow)
-    told = cli.run("run", file, "--target", "demo")
+    told = warm.run("run", file, "--target", "demo")
     assert told.returncode == 1
     assert "node 1 width: " in told.stderr
     assert "Nothing was sent" in told.stderr
-    assert cli.jobs() == []
+    assert warm.jobs() == []
     # Sent all the same, ComfyUI's own word is the same.
-    ran = cli.run("run", file, "--target", "demo", "--json", "--anyway")
+    ran = warm.run("run", file, "--target", "demo", "--json", "--anyway")
     assert ran.returncode == 1
     error = json.loads(ran.stdout)["error"]
     assert error["code"] == "validation_failed"
@@ -78,14 +78,14 @@ def test_a_refused_workflow_says_why(cli: Cli, tmp_path: Path) -> None:
     )
 
 
-def test_an_execution_error_brings_node_message_and_log(cli: Cli, tmp_path: Path) -> None:
+def test_an_execution_error_brings_node_message_and_log(warm: Cli, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_text("no picture")
     load = {
         "7": {"class_type": "LoadImage", "inputs": {"image": "broken.png"}},
         "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "x"}},
     }
     file = written(tmp_path / "load.json", load)
-    ran = cli.run(
+    ran = warm.run(
         "run", file, "--target", "demo", "--image", f"broken.png={tmp_path / 'broken.png'}", "--json"
     )
     assert ran.returncode == 1
@@ -96,7 +96,7 @@ def test_an_execution_error_brings_node_message_and_log(cli: Cli, tmp_path: Path
     lines = error["details"]["diagnostic_info"]["last_log_lines"]
     assert any("cannot identify image file" in line for line in lines)
     assert len(lines) <= 50
-    shown = cli.run("jobs", "show", json.loads(ran.stdout)["id"][:8])
+    shown = warm.run("jobs", "show", json.loads(ran.stdout)["id"][:8])
     assert "7 (LoadImage)" in shown.stdout
 
 
@@ -122,7 +122,7 @@ def test_wrong_calls_are_refused_in_one_sentence(cli: Cli, tmp_path: Path) -> No
 
 def test_two_runs_share_one_runner(cli: Cli, tmp_path: Path) -> None:
     first = cli.start(
-        "run", written(tmp_path / "slow.json", blur_chain(40)), "--target", "demo", "--output", tmp_path / "a"
+        "run", written(tmp_path / "slow.json", blur_chain(25)), "--target", "demo", "--output", tmp_path / "a"
     )
     until(lambda: (cli.data / "control.json").exists())
     second = cli.start(
@@ -138,7 +138,7 @@ def test_two_runs_share_one_runner(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_the_second_run_goes_on_when_the_first_is_killed(cli: Cli, tmp_path: Path) -> None:
-    slow = written(tmp_path / "slow.json", blur_chain(40))
+    slow = written(tmp_path / "slow.json", blur_chain(25))
     first = cli.start("run", slow, "--target", "demo", "--output", tmp_path / "a")
     until(lambda: (cli.data / "control.json").exists())
     second = cli.start("run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "b")
@@ -151,33 +151,33 @@ def test_the_second_run_goes_on_when_the_first_is_killed(cli: Cli, tmp_path: Pat
     assert [job["state"] for job in cli.jobs()] == ["done", "done"]
 
 
-def test_cancel_from_another_terminal(cli: Cli, tmp_path: Path) -> None:
+def test_cancel_from_another_terminal(warm: Cli, tmp_path: Path) -> None:
     slow = written(tmp_path / "slow.json", blur_chain(400))
-    running = cli.start("run", slow, "--count", "2", "--target", "demo", "--output", tmp_path / "out")
-    jobs = until(lambda: (found := cli.jobs()) and found[0]["state"] == "running" and found)
-    cancelled = cli.run("jobs", "cancel", *(job["id"] for job in jobs))
+    running = warm.start("run", slow, "--count", "2", "--target", "demo", "--output", tmp_path / "out")
+    jobs = until(lambda: (found := warm.jobs()) and found[0]["state"] == "running" and found)
+    cancelled = warm.run("jobs", "cancel", *(job["id"] for job in jobs))
     out, err = running.communicate(timeout=30)
     assert cancelled.returncode == 0, cancelled.stderr
     assert running.returncode == 1
     assert out == ""
-    assert [job["state"] for job in cli.jobs()] == ["cancelled", "cancelled"], err
-    after = cli.run("run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "out")
+    assert [job["state"] for job in warm.jobs()] == ["cancelled", "cancelled"], err
+    after = warm.run("run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "out")
     assert after.returncode == 0, after.stderr
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["hello_00001_.png"]
 
 
-def test_ctrl_c_cancels_the_jobs_of_the_run(cli: Cli, tmp_path: Path) -> None:
+def test_ctrl_c_cancels_the_jobs_of_the_run(warm: Cli, tmp_path: Path) -> None:
     slow = written(tmp_path / "slow.json", blur_chain(400))
-    running = cli.start("run", slow, "--target", "demo", "--output", tmp_path / "out")
-    until(lambda: (found := cli.jobs()) and found[0]["state"] == "running")
+    running = warm.start("run", slow, "--target", "demo", "--output", tmp_path / "out")
+    until(lambda: (found := warm.jobs()) and found[0]["state"] == "running")
     running.send_signal(2)
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130, err
-    assert [job["state"] for job in cli.jobs()] == ["cancelled"]
+    assert [job["state"] for job in warm.jobs()] == ["cancelled"]
 
 
 def test_killed_while_a_job_runs_its_result_arrives_later(cli: Cli, tmp_path: Path) -> None:
-    slow = written(tmp_path / "slow.json", blur_chain(60))
+    slow = written(tmp_path / "slow.json", blur_chain(25))
     running = cli.start("run", slow, "--target", "demo", "--output", tmp_path / "out")
     until(lambda: (found := cli.jobs()) and found[0]["state"] == "running")
     running.kill()
@@ -190,14 +190,14 @@ def test_killed_while_a_job_runs_its_result_arrives_later(cli: Cli, tmp_path: Pa
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["slow_00001_.png"]
 
 
-def test_retry_runs_an_ended_job_again(cli: Cli, tmp_path: Path) -> None:
-    cli.run("run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "out")
-    again = cli.run("jobs", "retry", cli.jobs()[0]["id"][:8])
+def test_retry_runs_an_ended_job_again(warm: Cli, tmp_path: Path) -> None:
+    warm.run("run", WORKFLOWS / "hello.json", "--target", "demo", "--output", tmp_path / "out")
+    again = warm.run("jobs", "retry", warm.jobs()[0]["id"][:8])
     assert again.returncode == 0, again.stderr
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-def test_large_results_come_over_the_volume(cli: Cli, tmp_path: Path) -> None:
+def test_large_results_come_over_the_volume(warm: Cli, tmp_path: Path) -> None:
     """Ten megabytes of noise are more than an answer may hold."""
     Image.effect_noise((1600, 1600), 120).convert("RGB").save(tmp_path / "noise.png")
     load = {
@@ -207,10 +207,10 @@ def test_large_results_come_over_the_volume(cli: Cli, tmp_path: Path) -> None:
     }
     file = written(tmp_path / "load.json", load)
     given = ("--image", f"noise.png={tmp_path / 'noise.png'}")
-    ran = cli.run("run", file, "--target", "demo", "--output", tmp_path / "out", *given)
+    ran = warm.run("run", file, "--target", "demo", "--output", tmp_path / "out", *given)
     assert ran.returncode == 0, ran.stderr
     paths = [Path(line) for line in ran.stdout.splitlines()]
     assert sum(path.stat().st_size for path in paths) > 7_000_000
     with Image.open(tmp_path / "noise.png") as sent, Image.open(paths[1]) as got:
         assert sent.tobytes() == got.tobytes()
-    assert not list((cli.data / "endpoints" / "demo" / "volume").rglob("*.png"))
+    assert not list((warm.data / "endpoints" / "demo" / "volume").rglob("*.png"))

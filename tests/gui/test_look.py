@@ -267,7 +267,7 @@ def test_the_scheme_of_the_system_is_followed_until_the_user_chooses(theme: Them
         def colorScheme(self) -> Qt.ColorScheme:
             return self.scheme
 
-    system = System()
+    system, real = System(), theme._style_hints
     theme._style_hints = system  # type: ignore[assignment]
     theme.use(appearance="system")
     assert not theme.is_dark
@@ -277,6 +277,8 @@ def test_the_scheme_of_the_system_is_followed_until_the_user_chooses(theme: Them
     theme.use(appearance="light")
     theme._system_changed()
     assert not theme.is_dark
+    # Kept until here: what it has handed out goes with it.
+    theme._style_hints = real
 
 
 def test_the_style_sheet_names_no_role_that_is_not_there() -> None:

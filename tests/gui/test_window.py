@@ -40,6 +40,7 @@ async def opened(theme: Theme, *paths: Path) -> AsyncIterator[Panel]:
         panel.end()
         await running
         panel.window.deleteLater()
+        panel.pictures.deleteLater()
 
 
 def jobs_of(panel: Panel) -> list[Job]:
@@ -218,6 +219,7 @@ async def test_a_broken_list_of_jobs_is_said_in_the_window(theme: Theme, home: P
     panel.end()
     await running
     panel.window.deleteLater()
+    panel.pictures.deleteLater()
 
 
 @on_loop

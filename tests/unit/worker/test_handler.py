@@ -400,7 +400,7 @@ async def test_cancelled_twice_it_is_taken_out_of_comfyui_all_the_same(
 async def test_cancelled_while_results_are_packed(
     tmp_path: Path, own_mode: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With 27 MB for the volume: no piece of it stays there, and the next job runs."""
+    """With 16 MB for the volume: no piece of it stays there, and the next job runs."""
     volume = tmp_path / "volume"
     volume.mkdir()
     begun = asyncio.Event()
@@ -410,14 +410,14 @@ async def test_cancelled_while_results_are_packed(
     def noted(self: Delivery, *given: Any) -> bytes:
         reads[0] += 1
         loop.call_soon_threadsafe(begun.set)
-        time.sleep(0.02)  # a slow network volume: all of it takes half a second
+        time.sleep(0.04)  # a slow network volume: all of it takes half a second
         return read(self, *given)
 
     monkeypatch.setattr(Delivery, "_read", noted)
     async with demo(tmp_path, own=own_mode, volume=volume) as bench:
         noise = bench.config.input_dir / "noise.png"
         noise.parent.mkdir(exist_ok=True)
-        side = 3000
+        side = 2300
         Image.frombytes("RGB", (side, side), random.randbytes(side * side * 3)).save(noise, compress_level=0)
         before = tree(bench.config.input_dir)
         task = bench.start(
@@ -430,7 +430,7 @@ async def test_cancelled_while_results_are_packed(
         async with asyncio.timeout(60):
             await begun.wait()
         await cancelled(task)
-        assert reads[0] < 12, "the rest of the 27 MB is not read any more"
+        assert reads[0] < 12, "the rest of the 16 MB is not read any more"
         assert not list((volume / ".comfy-runpod").rglob("*.png*"))
         assert tree(bench.config.input_dir) == before
         assert bool(list(bench.config.output_dir.glob("*.png"))) is not own_mode

@@ -81,6 +81,7 @@ class Comfy:
         known = settings.comfyui_dir is not None or settings.comfyui_url is not None
         self.status = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
         self._stopping = self._looked_around = False
+        self._card: Crash | None = None
         self._watched: House | None = None
         self._log: asyncio.Task[None] | None = None
         self.page: ComfyPage = window.comfyui
@@ -150,7 +151,11 @@ class Comfy:
                 used / total if total else None,
             )
         )
-        self.page.show_crash(_crash_card(status) if status.state is ComfyState.CRASHED else None)
+        card = _crash_card(status) if status.state is ComfyState.CRASHED else None
+        if card != self._card:
+            # Made anew at each look, its buttons would lose the focus.
+            self._card = card
+            self.page.show_crash(card)
 
     async def _keep_looking(self) -> None:
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 import psutil
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from app.comfyui.status import ComfyState
 from app.jobs.model import FROM_COMFYUI, JobEvent
@@ -23,10 +24,12 @@ from app.settings import Settings
 from app.ui.comfyui.shown import Options
 from app.ui.frame.routing import NO_NODE
 from app.ui.theme import Theme
+from app.ui.widgets.floating import Question
 from tests.e2e.test_routing import installed
 from tests.gui import scenes
 from tests.gui.harness import on_loop, until
 from tests.gui.scenes import Made, made
+from worker.process import free_port
 
 
 @asynccontextmanager
@@ -141,3 +144,30 @@ async def test_what_comfyui_s_button_made_is_opened_when_that_is_wanted(theme: T
         panel._job_ended(JobEvent(replace(made_it, origin=FROM_COMFYUI)))
         assert viewer.isVisible()
         await until(lambda: not panel.scope._tasks)
+
+
+@on_loop
+async def test_one_that_somebody_else_started_is_restarted_with_routing(theme: Theme, home: Path) -> None:
+    folder = Path(installed("demo", home / "Elsewhere")["COMFYUI_DIR"])
+    port = free_port()
+    theirs = subprocess.Popen([sys.executable, "main.py", "--port", str(port), "--cpu"], cwd=folder)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with running(theme, home, comfyui_url=url) as panel:
+            page, switch = panel.window.comfyui, panel.window.topbar.routing
+            await until(lambda: page.head.buttons["route"].isVisible())
+            click(page.head.buttons["route"])
+            (question,) = await until(lambda: panel.window.findChildren(Question))
+            assert str(theirs.pid) in " ".join(label.text() for label in question.findChildren(QLabel))
+            click(question.act_button)
+            await until(switch.segments["runpod"].isEnabled, 60)
+            assert theirs.wait(10) is not None
+            settings = panel.settings
+            assert (settings.comfyui_url, settings.comfyui_dir, settings.comfyui_port) == (None, folder, port)
+            assert settings.comfyui_args == ("--cpu",)
+            assert panel.comfy.status.url == url
+            assert page.side.node.pill.accessibleName() == "Active"
+            await until(lambda: not [t for t in panel.scope._tasks if t.get_name() == "panel-route"])
+    finally:
+        theirs.kill()
+        theirs.wait()

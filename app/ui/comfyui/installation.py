@@ -10,10 +10,12 @@ from PySide6.QtWidgets import QLineEdit, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Wrapped, column, row
-from .parts import Facts, Field, LinesField, line_field, title_row
+from ..widgets.fields import LinesField
+from .parts import Facts, Field, line_field, title_row
 from .shown import InstallFacts, OptionName, Options
 
 _NAMES: Final[tuple[OptionName, ...]] = ("arguments", "environment", "port", "models")
+_LINES_H = 76
 _NONE = "No ComfyUI yet. Install one, or choose its folder."
 
 
@@ -35,7 +37,7 @@ class OptionEditors(QWidget):
         self._known = Options()
         self.controls: dict[OptionName, QLineEdit | LinesField] = {
             "arguments": line_field("--preview-method auto"),
-            "environment": LinesField(theme, "NAME=VALUE, one a line"),
+            "environment": LinesField(theme, _LINES_H, prompt="NAME=VALUE, one a line", font="mono"),
             "port": line_field("automatic"),
             "models": line_field("the installation's own"),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QFocusEvent, QGuiApplication, QIcon, QPainter, QPaintEvent, QPixmap, QWheelEvent
+from PySide6.QtGui import QGuiApplication, QIcon, QPainter, QPaintEvent, QPixmap
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ..theme import Theme
@@ -14,7 +14,7 @@ from ..widgets.paint import TURNS, centred, paint_icon
 from .shown import Act
 
 LABEL_W = 84
-_FIELD_H, _LINES_H, _STEP, _TITLE_H = 32, 76, 32, 24
+_FIELD_H, _STEP, _TITLE_H = 32, 32, 24
 _COPIED_MS, _MOST_ACTS = 2_000, 3
 
 
@@ -158,47 +158,6 @@ class Facts(QWidget):
         self._box.deleteLater()
         self._box = box
         self.setVisible(bool(lines))
-
-
-class LinesField(QPlainTextEdit):
-    """A few lines to type. Tab leaves it; the wheel scrolls the page when all of it is in sight.
-
-    Signals:
-        editingFinished: the user has left it.
-    """
-
-    editingFinished = Signal()
-
-    def __init__(self, theme: Theme, prompt: str) -> None:
-        super().__init__()
-        self._theme = theme
-        self.setProperty("kind", "field")
-        self.setPlaceholderText(prompt)
-        self.setTabChangesFocus(True)
-        self.setFixedHeight(_LINES_H)
-        self.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
-        self._restyle()
-        theme.changed.connect(self._restyle)
-
-    def text(self) -> str:
-        return self.toPlainText()
-
-    def setText(self, text: str) -> None:
-        self.setPlainText(text)
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        super().focusOutEvent(event)
-        if event.reason() is not Qt.FocusReason.PopupFocusReason:
-            self.editingFinished.emit()
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.verticalScrollBar().maximum() == 0:
-            event.ignore()
-        else:
-            super().wheelEvent(event)
-
-    def _restyle(self) -> None:
-        self.setFont(self._theme.font("mono"))
 
 
 def line_field(prompt: str = "") -> QLineEdit:

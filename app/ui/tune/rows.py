@@ -6,43 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QFrame, QLineEdit, QPlainTextEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QLineEdit, QSizePolicy, QWidget
 
 from ...errors import BadInput
 from ...workflows.entered import checked
 from ...workflows.tuning import Scalar, Tunable
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Wrapped, column, row, set_property
-from ..widgets.fields import Choice
+from ..widgets.fields import Choice, LinesField
 from ..widgets.small import Switch
 
 _LABEL_W, _FIELD_W, _TEXT_H = 176, 336, 84
 #: More than that are typed: a list of them would take the window too long.
 _MOST_CHOICES = 400
-
-
-class LinesEdit(QPlainTextEdit):
-    """A text of several lines. Tab leaves it; the wheel scrolls the page when it shows all."""
-
-    def __init__(self, theme: Theme, name: str) -> None:
-        super().__init__()
-        self._theme = theme
-        self.setProperty("kind", "field")
-        self.setAccessibleName(name)
-        self.setTabChangesFocus(True)
-        self.setFixedHeight(_TEXT_H)
-        self._restyle()
-        theme.changed.connect(self._restyle)
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.verticalScrollBar().maximum() == 0:
-            event.ignore()
-        else:
-            super().wheelEvent(event)
-
-    def _restyle(self) -> None:
-        self.setFont(self._theme.font("body"))
 
 
 class TunableRow(QWidget):
@@ -175,7 +151,7 @@ class TunableRow(QWidget):
 
             return choice, chosen
         if tunable.kind == "lines":
-            lines = LinesEdit(theme, name)
+            lines = LinesField(theme, _TEXT_H, name=name)
             lines.setPlainText(str(tunable.value))
             lines.textChanged.connect(self._changed)
             return lines, lines.toPlainText

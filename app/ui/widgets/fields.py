@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPaintEvent, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QComboBox, QLineEdit, QSizePolicy
+from PySide6.QtGui import QFocusEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtWidgets import QComboBox, QLineEdit, QPlainTextEdit, QSizePolicy
 
 from ..theme import Theme
 from .basics import Button, set_property
@@ -148,3 +148,50 @@ class Choice(QComboBox):
         if self._icon:
             for number in range(self.count()):
                 self.setItemIcon(number, self._theme.icon(self._icon, self._role))
+
+
+class LinesField(QPlainTextEdit):
+    """A few lines to type. Tab leaves it; the wheel scrolls the page when all of it is in sight.
+
+    Args:
+        font: a role of the theme's.
+
+    Signals:
+        editingFinished: the user has left it.
+    """
+
+    editingFinished = Signal()
+
+    def __init__(
+        self, theme: Theme, height: int, *, prompt: str = "", name: str = "", font: str = "body"
+    ) -> None:
+        super().__init__()
+        self._theme, self._font = theme, font
+        self.setProperty("kind", "field")
+        self.setPlaceholderText(prompt)
+        self.setAccessibleName(name)
+        self.setTabChangesFocus(True)
+        self.setFixedHeight(height)
+        self.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
+        self._restyle()
+        theme.changed.connect(self._restyle)
+
+    def text(self) -> str:
+        return self.toPlainText()
+
+    def setText(self, text: str) -> None:
+        self.setPlainText(text)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        if event.reason() is not Qt.FocusReason.PopupFocusReason:
+            self.editingFinished.emit()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.verticalScrollBar().maximum() == 0:
+            event.ignore()
+        else:
+            super().wheelEvent(event)
+
+    def _restyle(self) -> None:
+        self.setFont(self._theme.font(self._font))

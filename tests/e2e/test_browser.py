@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,16 @@ def shown(node_type: str) -> str:
     )
 
 
+async def seen(tab: Tab, node_type: str = "SaveImage") -> None:
+    """Wait for a node's picture. Only nodes in sight load theirs, and the page may move meanwhile."""
+    for _ in range(12):
+        await fit(tab)
+        with suppress(TimeoutError):
+            assert await tab.until(shown(node_type), 5)
+            return
+    raise TimeoutError(f"no picture in {node_type}")
+
+
 async def test_run_on_runpod_from_the_page(routed: Routed, chromium: Browser, tmp_path: Path) -> None:
     tab = await opened(chromium, routed)
     other = await opened(chromium, routed)
@@ -128,7 +139,7 @@ async def test_run_on_runpod_from_the_page(routed: Routed, chromium: Browser, tm
     await other.until(chosen("runpod"))
     await tab.picture(tmp_path / "switched.png")
     await tab.click(_RUN)
-    assert await tab.until(shown("SaveImage"))
+    await seen(tab)
     address = await tab.run("app.graph._nodes.find(n => n.type === 'SaveImage').imgs[0].src")
     assert "subfolder=browser" in address
     (job,) = routed.cli.jobs()
@@ -175,7 +186,7 @@ async def test_a_reload_in_the_middle_loses_nothing(routed: Routed, chromium: Br
     await tab.until("!!window.app?.graph && !!document.querySelector('.comfy-runpod')")
     await tab.until("app.graph._nodes.length > 10")
     await fit(tab)
-    assert await tab.until(shown("SaveImage"), 60)
+    await seen(tab)
 
 
 async def test_a_model_that_only_the_endpoint_has(routed: Routed, chromium: Browser, tmp_path: Path) -> None:
@@ -193,7 +204,7 @@ async def test_a_model_that_only_the_endpoint_has(routed: Routed, chromium: Brow
     assert await tab.until(offered)
     await tab.run(f"{widget}.value = 'only_there.safetensors'")
     await tab.click(_RUN)
-    assert await tab.until(shown("SaveImage"))
+    await seen(tab)
     await turn(tab, "local")
     await tab.until(f"!({offered})")
     await tab.run(f"{widget}.value = 'only_there.safetensors'")

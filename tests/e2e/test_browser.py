@@ -40,7 +40,8 @@ class NamesAModel:
         return (torch.zeros(1, 8, 8, 3),)
 NODE_CLASS_MAPPINGS = {"NamesAModel": NamesAModel}
 """
-_RUN = '[data-testid="queue-button"] button'
+#: In newer frontends it is the button itself.
+_RUN = '[data-testid="queue-button"] button, button[data-testid="queue-button"]'
 _SEGMENT = ".comfy-runpod button[data-mode={}]"
 
 

@@ -75,7 +75,7 @@ const STYLE = `
 .comfy-runpod button:disabled { cursor: default; opacity: 0.5; }
 .comfy-runpod button:focus-visible { outline: 2px solid #8f88ff; }
 .comfy-runpod.away { border-color: #d9982b; }
-.comfy-runpod.loose { position: fixed; top: 8px; left: 50%; z-index: 1000; }
+.comfy-runpod.loose { position: fixed; top: 8px; left: 50%; margin: 0; z-index: 1000; }
 `;
 
 const WORDS = { local: "Local", runpod: "RunPod" };
@@ -108,7 +108,19 @@ function place() {
   } else {
     view.classList.add("loose");
     document.body.append(view);
+    // Newer pages let nobody into their bar, which can be moved: stand beside it, wherever that is.
+    follow();
+    setInterval(follow, 500);
   }
+}
+
+function follow() {
+  const run = document.querySelector('[data-testid="queue-button"]');
+  const bar = (run?.closest(".actionbar") ?? run)?.getBoundingClientRect();
+  if (!bar?.width) return;
+  const left = bar.left - view.offsetWidth - 12;
+  view.style.left = `${left > 0 ? left : Math.max(bar.right - view.offsetWidth, 0)}px`;
+  view.style.top = `${left > 0 ? bar.top + (bar.height - view.offsetHeight) / 2 : bar.bottom + 8}px`;
 }
 
 function show() {

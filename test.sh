@@ -57,8 +57,7 @@ waiting="tests/e2e/test_other_worker.py"
 window() {
     failed=0
     part window 100 tests/gui || failed=$?
-    # shellcheck disable=SC2086 # a list of files
-    part waiting 150 $waiting || failed=$?
+    part fuzz 450 tests/fuzz || failed=$?
     return "$failed"
 }
 # shellcheck disable=SC2086 # lists of files
@@ -66,6 +65,7 @@ lines() {
     failed=0
     part lines 350 $lines || failed=$?
     part worker 400 $worker || failed=$?
+    part waiting 150 $waiting || failed=$?
     return "$failed"
 }
 program() {
@@ -82,7 +82,6 @@ failed=0
 part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz || failed=$?
 # shellcheck disable=SC2086 # a list of files
 part other 500 $other || failed=$?
-part fuzz 450 tests/fuzz || failed=$?
 wait "$checked" || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?

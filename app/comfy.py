@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 PAGE = "comfyui"
 _LOOK_EVERY_S, _LOG_EVERY_S, _TAIL = 3.0, 0.3, 2_000
-_TOLD_KEY = "routing_told"
 #: Where ComfyUI answers when nobody says otherwise.
 _USUAL = "http://127.0.0.1:8188"
 _CHIP = {
@@ -76,7 +75,7 @@ class Comfy:
         ties: Ties,
     ) -> None:
         self._theme, self._window, self._desk, self._notices = theme, window, desk, notices
-        self._state, self._scope, self.ties = state, scope, ties
+        self._scope, self.ties = scope, ties
         settings = ties.settings()
         known = settings.comfyui_dir is not None or settings.comfyui_url is not None
         self.status = ComfyStatus(ComfyState.STOPPED if known else ComfyState.NOT_SET_UP)
@@ -89,7 +88,6 @@ class Comfy:
         self._installation = InstallationFacts(self.page, scope, ties, lambda: self.status)
         self._bind()
         self.show(self.status)
-        self._switch.show()
 
     def start(self) -> None:
         """Look at ComfyUI from now on, again and again."""

@@ -17,7 +17,6 @@ from .comfy_nodes import CustomNodes
 from .comfy_setup import ComfySetup
 from .comfy_switch import Ties as ComfyTies
 from .comfyui.find import describe, find_installations
-from .comfyui.status import ComfyState
 from .desk import Desk, Outlook
 from .errors import BadInput
 from .jobs.model import FROM_COMFYUI, Job, JobEvent, JobSpec
@@ -55,7 +54,6 @@ from .vault import NAMES, with_keys
 from .workflows.collect import PICTURES
 
 if TYPE_CHECKING:
-    from .comfyui.house import House
     from .preflight.intake import Intake
     from .preflight.report import Lack, Report
     from .preflight.sources import Sources
@@ -203,12 +201,8 @@ class Panel:
 
     async def _local_url(self) -> str | None:
         """The address of this computer's ComfyUI while it runs."""
-        house = self._house()
-        if house is None:
-            return None
-        # Looked at, and not remembered: it may have been started a moment ago.
-        status = await house.look()
-        return status.url if status.state is ComfyState.RUNNING else None
+        services = self.desk.services
+        return None if services is None else await services.local_url()
 
     # The window.
 
@@ -471,10 +465,6 @@ class Panel:
         self.scope.start(self._find_comfyui(), "find-comfyui")
 
     # ComfyUI and the endpoint.
-
-    def _house(self) -> House | None:
-        """The owner of this computer's ComfyUI, while this process runs the jobs."""
-        return self.desk.services.house if self.desk.services is not None else None
 
     async def _keep_looking(self) -> None:
         while True:

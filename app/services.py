@@ -367,7 +367,7 @@ class Services:
         self.money = Money(self.store, make_rates(settings), settings.daily_limit_usd)
         self.runner = Runner(self.store, self._make_target, settings.data_dir / "inputs", purse=self.money)
         self._control = ControlServer(self.runner, settings.data_dir, on_window=on_window)
-        sources = make_sources(lambda: self._settings, local_url=self._local_url, name=lambda target: target)
+        sources = make_sources(lambda: self._settings, local_url=self.local_url, name=lambda target: target)
         self.routing = Routing(self.runner, lambda: self._settings, sources, keep=self._keep_mode)
         self._bridge = Bridge(self.routing, settings.data_dir)
 
@@ -410,7 +410,8 @@ class Services:
         finally:
             await self.store.close()
 
-    async def _local_url(self) -> str | None:
+    async def local_url(self) -> str | None:
+        """The address of this computer's ComfyUI while it runs; looked at anew."""
         status = await self.house.look()
         return status.url if status.state is ComfyState.RUNNING else None
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,6 @@ class Routed:
     env: dict[str, str]
     panel: subprocess.Popen[str] | None = None
     url: str = ""
-    told: list[dict[str, Any]] = field(default_factory=list)
 
     def launch(self, *options: str) -> str:
         self.panel = self.cli.start("comfyui", "launch", "--json", *options)

@@ -297,9 +297,7 @@ class Router:
     async def _submit(self, asked: Json) -> None:
         try:
             await self._panel.ask("POST", "/v1/prompts", asked)
-        except NotReached as error:
-            raise Refused(_refusal(f"Not sent: {str(error).rstrip('.')}. {_REMEDY}")) from error
-        except NotSent as error:
+        except (NotReached, NotSent) as error:
             raise Refused(_refusal(f"Not sent: {str(error).rstrip('.')}. {_REMEDY}")) from error
 
     async def _judged(self, prompt_id: str, prompt: Json, targets: Sequence[str] | None) -> Verdict:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
-COMMANDS = ("run", "check", "convert", "jobs", "comfyui", "endpoint", "account", "key", "spend")
+COMMANDS = ("run", "check", "convert", "jobs", "comfyui", "endpoint", "account", "key", "spend", "sync")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_account(commands)
     _add_key(commands)
     _add_spend(commands)
+    _add_sync(commands)
     return parser
 
 
@@ -257,6 +258,39 @@ def _add_spend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     spend.add_argument("--days", type=int, default=7, metavar="N", help="today and the days before it")
     spend.add_argument("--check", action="store_true", help="set it against RunPod's bill")
     spend.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_sync(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sync = commands.add_parser(
+        "sync",
+        help="bring models to a network volume, and from it",
+        description="Sends the models that only this computer has to the volume. Nothing is overwritten or "
+        "deleted, on either side, unless it is named.",
+    )
+    sync.add_argument("models_dir", nargs="?", metavar="MODELS_DIR", help="else ComfyUI's own models folder")
+    sync.add_argument("volume_id", nargs="?", metavar="VOLUME_ID", help="else the volume that is set")
+    sync.add_argument(
+        "--transport", choices=("s3", "runpodctl"), default="s3",
+        help="the volume's S3 API (the default), or a one-time code for a running pod",
+    )  # fmt: skip
+    sync.add_argument("--dry-run", action="store_true", help="show what would be done, and do nothing")
+    sync.add_argument("--verify", action="store_true", help="then compare the contents of all files")
+    sync.add_argument("--size-only", action="store_true", help="files of one size count as the same, unread")
+    sync.add_argument("--limit-rate", metavar="RATE", help="bytes per second, as 10M")
+    for name, text in (
+        ("include", "only files whose name or path fits the pattern, as loras/* or *.safetensors"),
+        ("exclude", "no files that fit the pattern"),
+        ("overwrite", "a file of the volume that the one here may replace, as loras/x.safetensors"),
+        ("delete", "a file of the volume to delete, by its path"),
+    ):
+        metavar = "PATTERN" if name in ("include", "exclude") else "PATH"
+        sync.add_argument(f"--{name}", action="append", default=[], metavar=metavar, help=text)
+    sync.add_argument("--download", action="store_true", help="also fetch what only the volume has")
+    sync.add_argument(
+        "--results", metavar="DIR", help="instead fetch results that workers left on the volume"
+    )
+    sync.add_argument("--data-centre", metavar="ID", help="where the volume is, if RunPod cannot be asked")
+    sync.add_argument("--json", action="store_true", help="print what happens as JSON, a line each")
 
 
 def _window_parser() -> argparse.ArgumentParser:

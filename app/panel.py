@@ -23,6 +23,7 @@ from .jobs.model import FROM_COMFYUI, Job, JobEvent, JobSpec
 from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
 from .jobs.words import duration, makes, ran_s, second_line
+from .models import OF_MODELS, Models, ModelTies
 from .settings import OF_COMFYUI, Secret, Settings, from_environment, save_settings
 from .tuner import Ties as TunerTies
 from .tuner import Tuner
@@ -31,6 +32,7 @@ from .ui.comfyui.page import ComfyPage
 from .ui.desktop import announce, open_path
 from .ui.frame.places import chosen_place, other_place, places_of
 from .ui.frame.window import Window, app_icon
+from .ui.models.page import ModelsPage
 from .ui.notices import Notice, Notices
 from .ui.queue.actions import Actions
 from .ui.queue.delegate import is_picture
@@ -55,7 +57,7 @@ from .workflows.collect import PICTURES
 
 if TYPE_CHECKING:
     from .preflight.intake import Intake
-    from .preflight.report import Lack, Report
+    from .preflight.report import Report
     from .preflight.sources import Sources
 
 _PAGE = 200
@@ -105,7 +107,7 @@ class Panel:
             offer_picture=self._offer_picture,
             tune=lambda spec: self.tuner.open(spec),
             ask_worker=self._ask_worker,
-            upload=self._upload,
+            upload=lambda lacks: self.models.upload(lacks),
             show_words=lambda words: self.window.queue.head.show_words(words),
             ran=lambda paths: self.recents.ran(paths, time.time()),
         )
@@ -127,6 +129,12 @@ class Panel:
         ties = self.comfy.ties
         self.comfy_setup = ComfySetup(self.window, self.comfy, self.notices, self.scope, ties)
         self.custom_nodes = CustomNodes(theme, self.window, self.notices, self.scope, ties)
+        self.models = Models(
+            self.window, self.notices, self.state, self.scope,
+            ModelTies(
+                lambda: self.settings, self._change, self._show_volume_settings, self.actions.models_arrived
+            ),
+        )  # fmt: skip
         self.tuner = Tuner(
             theme, self.window, self.actions.launch, self.state, self.scope,
             TunerTies(lambda: self.settings, lambda: chosen_place(self.settings), self.chips.name),
@@ -166,6 +174,7 @@ class Panel:
                 self.scope.start(self._take_keys(), "keys")
             self.scope.start(self._keep_looking(), "look")
             self.comfy.start()
+            self.models.start()
             if files:
                 self.actions.run_files(files)
             await self._ended.wait()
@@ -194,11 +203,6 @@ class Panel:
 
         return await ask_worker(self.settings, spec.target, spec.prompt, spec.files)
 
-    async def _upload(self, lacks: Sequence[Lack]) -> None:
-        from .services import upload_models
-
-        await upload_models(self.settings, lacks)
-
     async def _local_url(self) -> str | None:
         """The address of this computer's ComfyUI while it runs."""
         services = self.desk.services
@@ -217,8 +221,8 @@ class Panel:
         welcome = WelcomePage(theme, self.scope)
         comfyui = ComfyPage(theme, self.motion)
         return Window(
-            theme, self.notices, self.state, queue, settings, welcome, comfyui, self.motion,
-            lambda area: Viewer(theme, self.pictures, area),
+            theme, self.notices, self.state, queue, settings, welcome, comfyui,
+            ModelsPage(theme, self.motion), self.motion, lambda area: Viewer(theme, self.pictures, area),
         )  # fmt: skip
 
     def _bind(self) -> None:
@@ -406,6 +410,8 @@ class Panel:
         self.tray.use(icon=self.settings.tray, tells=self.settings.system_notices)
         self._show_places()
         self.window.settings.show_settings()
+        if any(getattr(old, name) != getattr(self.settings, name) for name in OF_MODELS):
+            self.models.settings_changed()
         await self.comfy.look()
 
     async def _take_keys(self) -> None:
@@ -425,10 +431,14 @@ class Panel:
         self.desk.use(self.settings)
         self.chips.use(self.settings)
         self._show_places()
+        self.models.settings_changed()
         if self.settings.runpod_endpoint_id:
             # What is made with the old key is made anew; with unfinished jobs it stays until they have ended.
             forgetting = self.desk.forget_target(self.settings.runpod_endpoint_id)
             self.scope.start(forgetting, "forget-target")
+
+    def _show_volume_settings(self) -> None:
+        self.window.show_page("settings")
 
     def _start_change(self, values: dict[str, Any]) -> None:
         self.scope.start(self._change(values), "change")
@@ -504,6 +514,7 @@ class Panel:
         self.tray.close()
         self.feed.stop()
         await self.scope.close()
+        await self.models.close()
         await self.desk.close()
         self.pictures.close()
         self.motion.want(self.window.queue, wanted=False)

@@ -8,11 +8,9 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-
-from worker.contract import safe_name
 
 from .comfyui.bridge import Bridge, Mode, local_key
 from .comfyui.house import House
@@ -26,20 +24,17 @@ from .endpoint.local import Access, LocalEndpoint, peek
 from .endpoint.model import Health
 from .endpoint.rates import RateCard, is_managed
 from .errors import BadInput, NeedsSetup, ProcessFailed
-from .jobs.carriers.access import VolumeAccess
-from .jobs.carriers.base import Carrier, ModelFile
+from .jobs.carriers.base import Carrier
 from .jobs.carriers.choice import remote_carrier
 from .jobs.carriers.folder import LocalFolder
-from .jobs.carriers.pace import Pace
-from .jobs.carriers.s3 import VolumeS3
 from .jobs.control import ControlServer, RunnerLock
 from .jobs.money import Money
 from .jobs.request import OVERHEAD_MS, Limits
 from .jobs.runner import Runner
 from .jobs.store import JobStore
 from .jobs.targets import DEMO, LOCAL, Target
-from .preflight.report import Lack, Report
-from .preflight.sources import MODELS, Sources
+from .preflight.report import Report
+from .preflight.sources import Sources
 from .preflight.worker import asked_worker
 from .routing import Routing
 from .settings import OF_COMFYUI, Settings, save_settings
@@ -294,39 +289,6 @@ async def ask_worker(
         return await asked_worker(await place.client(), prompt, target, names=names)
     finally:
         await place.close()
-
-
-async def upload_models(settings: Settings, lacks: Sequence[Lack]) -> None:
-    """Bring models of this computer to the volume, one after the other. Nothing there is overwritten.
-
-    Raises:
-        NeedsSetup: when there is no S3 key for the volume.
-        ComfyRunPodError: when one cannot be brought; those before it stay.
-    """
-    if not settings.runpod_s3_access_key:
-        settings = await asyncio.to_thread(with_keys, settings, S3_ACCESS_KEY, S3_SECRET_KEY)
-    access = VolumeAccess.of(settings)
-    if access is None:
-        raise NeedsSetup(
-            "The volume cannot be written to from here: it has no S3 key.", hint="Enter it in Settings."
-        )
-    volume = VolumeS3(access, pace=Pace(settings.data_dir))
-    try:
-        for lack in lacks:
-            await volume.bring(await asyncio.to_thread(_model_file, lack))
-    finally:
-        await volume.close()
-
-
-def _model_file(lack: Lack) -> ModelFile:
-    try:
-        # A workflow gave the name.
-        place = MODELS.joinpath(*safe_name(lack.folder).parts, *safe_name(lack.name).parts)
-        if lack.here is None:
-            raise BadInput(f"{lack.name} is not on this computer.")
-        return ModelFile(lack.name, lack.here, place, lack.here.stat().st_size)
-    except (ValueError, OSError) as error:
-        raise BadInput(f"{lack.name} cannot be sent: {error}.") from error
 
 
 def demo_worker_env(folder: Path) -> dict[str, str]:

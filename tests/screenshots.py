@@ -130,7 +130,15 @@ PICTURES: dict[str, tuple[Take, tuple[int, int]]] = {
 
 
 #: Scenes with made-up figures, for what would show paths of this machine.
-MADE_UP = ("comfyui",)
+MADE_UP: dict[str, tuple[str, tuple[int, int]]] = {
+    "comfyui": ("comfyui", _FULL),
+    "models": ("models", _FULL),
+    "models-min-window": ("models", _SMALL),
+    "models-plan": ("models_plan", _FULL),
+    "models-send": ("models_send", _FULL),
+    "models-send-min-window": ("models_send", _SMALL),
+    "models-empty": ("models_empty", _FULL),
+}
 
 
 def _examples() -> list[Path]:
@@ -213,8 +221,9 @@ async def _take(theme: Theme, folder: Path, names: Sequence[str]) -> None:
 
 async def _made_up(theme: Theme, folder: Path, name: str, look: str) -> None:
     theme.use(appearance=look)  # type: ignore[arg-type]
+    shown, size = MADE_UP[name]
     with tempfile.TemporaryDirectory() as home:
-        async with scene(name, theme, Path(home), _FULL) as panel:
+        async with scene(shown, theme, Path(home), size) as panel:
             panel.window.grab().save(str(folder / f"{name}-{look}.png"))
     print(f"{name}-{look}.png")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..endpoint.account_model import Endpoint, Volume
 from ..endpoint.prices import GpuType, Price, for_endpoints, runs_on
-from ..endpoint.volumes import has_s3, s3_url
+from ..s3.data_centres import has_s3, s3_url
 from ..settings import Settings
 from .account import account_client
 

@@ -23,8 +23,9 @@ from ..comfyui.locate import folders_of
 from ..comfyui.status import object_info, system_stats
 from ..errors import BadInput, ComfyRunPodError
 from ..jobs.carriers.base import Carrier
-from ..jobs.carriers.pace import Pace
 from ..jobs.targets import DEMO, LOCAL, is_remote
+from ..s3.data_centres import MODELS
+from ..s3.pace import Pace
 from ..settings import Settings
 from ..workflows.inputs import ComfyFolders
 from .catalogue import MOST_READ, Catalogue, Source, catalogue_of, shipped
@@ -33,8 +34,6 @@ from .judging import Here, Place
 log = logging.getLogger(__name__)
 
 CATALOGUES = PurePosixPath(OWN_FOLDER, "catalogue")
-#: Where workers look for models, relative to the volume.
-MODELS = PurePosixPath("comfyui", "models")
 _FRESH_S = 10.0
 #: A volume is listed again after so long, in seconds.
 _LISTED_S = 60.0

@@ -166,7 +166,7 @@ def awake(process: subprocess.Popen[str], *more: psutil.Process) -> None:
 
 
 def sent(cli: Cli) -> int:
-    """Jobs whose request was answered, and the program knows it: a connection cut before is another matter."""
+    """Jobs whose request was answered, and the program knows it. Cut before, they would be on hold."""
     return sum(bool(job["remote_id"]) for job in cli.jobs())
 
 

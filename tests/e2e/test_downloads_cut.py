@@ -12,9 +12,9 @@ from PIL import Image
 
 from app.errors import Unreachable
 from app.jobs import outputs
-from app.jobs.carriers.access import VolumeAccess
 from app.jobs.carriers.s3 import VolumeS3
 from app.jobs.model import OutputFile
+from app.s3.access import VolumeAccess
 from app.settings import Secret
 from tests.e2e.conftest import Cli, written
 from tests.e2e.lines import Line, behind, hashes_are_right, queued

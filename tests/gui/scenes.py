@@ -36,6 +36,7 @@ from app.ui.comfyui.shown import Figures, InstallFacts, NodeFacts, Options, Pack
 from app.ui.notices import Notice
 from app.ui.theme import Theme
 from app.workflows.parameters import Expected
+from tests.gui import models_made_up
 from tests.gui.harness import settled, until
 from worker.contract import Progress
 
@@ -389,6 +390,29 @@ async def comfyui_page(panel: Panel) -> None:
     await until(lambda: page.log.pane.line_count() > 30)
 
 
+async def _models(panel: Panel) -> None:
+    """A sync under way, as the design has it."""
+    panel.window.show_page("models")
+    models_made_up.syncing(panel.window.models)
+
+
+async def _models_plan(panel: Panel) -> None:
+    panel.window.show_page("models")
+    models_made_up.plan(panel.window.models)
+
+
+async def _models_empty(panel: Panel) -> None:
+    panel.window.show_page("models")
+    panel.window.models.show_empty(
+        "No network volume", "Pick the volume that your endpoint uses.", "Choose a volume"
+    )
+
+
+async def _models_send(panel: Panel) -> None:
+    panel.window.show_page("models")
+    models_made_up.send(panel.window.models)
+
+
 SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "queue_empty": ((), _queue_empty, FULL),
     "queue_running": (JOBS, _queue_running, FULL),
@@ -400,6 +424,10 @@ SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "overlays": (JOBS, _overlays, FULL),
     "tune": (JOBS, _tune, FULL),
     "comfyui": (JOBS, comfyui_page, FULL),
+    "models": (JOBS, _models, FULL),
+    "models_plan": (JOBS, _models_plan, FULL),
+    "models_send": (JOBS, _models_send, FULL),
+    "models_empty": ((), _models_empty, FULL),
 }
 
 

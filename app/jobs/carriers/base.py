@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from worker.contract import INPUTS, OWN_FOLDER, RESULTS, FileEntry
 
 from ...errors import BadInput, ComfyRunPodError
 
-T = TypeVar("T")
 #: In bytes: the largest answer that the platform lets through, with room to spare.
 MOST_READ = 64 << 20
 #: Files; more than any volume of models has.
@@ -37,12 +34,6 @@ class CannotCarry(ComfyRunPodError):
     code = "too_large"
 
 
-class VolumeFull(ComfyRunPodError):
-    """The volume has no room for an input."""
-
-    code = "volume_full"
-
-
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """An input that goes over the volume, since a request cannot hold it."""
@@ -56,16 +47,6 @@ class Parcel:
     def stored_at(self) -> PurePosixPath:
         """Its place below the volume's root."""
         return PurePosixPath(OWN_FOLDER, INPUTS, self.sha256)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A model of this computer, and its place below the volume's root; ``size`` in bytes."""
-
-    name: str
-    path: Path
-    stored_at: PurePosixPath
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,27 +157,3 @@ def unreadable(path: Path, error: OSError) -> BadInput:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def in_thread(work: Callable[[threading.Event], T]) -> T:
-    """Run it in a thread; cancelled, the thread is asked to stop, and its end is awaited."""
-    stop = threading.Event()
-    task = asyncio.ensure_future(asyncio.to_thread(work, stop))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise
-
-
-class Stopped(Exception):
-    """A thread ends since it was asked to; nobody waits for its value."""
-
-
-def go_on(stop: threading.Event) -> None:
-    """Raise :class:`Stopped` in a thread that was asked to stop."""
-    if stop.is_set():
-        raise Stopped

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from worker.contract import FileEntry
 
 from ...endpoint.client import JobClient
 from ...errors import ComfyRunPodError
+from ...s3.access import VolumeAccess
+from ...s3.pace import Pace
+from ...s3.records import RECORDS, Records
 from ...settings import Settings
-from .access import VolumeAccess
 from .base import CannotCarry, Carrier, Listed, Parcel, ResultMissing
 from .commands import Commands
-from .pace import Pace
 from .s3 import VolumeS3
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,10 @@ def remote_carrier(
     """The carrier of an endpoint on RunPod: S3 when there is a key, and its own worker."""
     pieces = Commands(endpoint_id, client)
     access = VolumeAccess.of(settings)
-    return pieces if access is None else Either(VolumeS3(access, pace=Pace(settings.data_dir)), pieces)
+    if access is None:
+        return pieces
+    records = partial(Records, settings.data_dir / RECORDS)
+    return Either(VolumeS3(access, pace=Pace(settings.data_dir), records=records), pieces)
 
 
 class Either:

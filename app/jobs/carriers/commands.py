@@ -22,13 +22,13 @@ from ...endpoint.asking import asked
 from ...endpoint.client import JobClient
 from ...endpoint.errors import SubmitUnanswered, UnknownJob
 from ...errors import BadInput, Refused, Unreachable
+from ...s3.errors import VolumeFull
 from ..answers import error_of
 from .base import (
     CannotCarry,
     Listed,
     Parcel,
     ResultDamaged,
-    VolumeFull,
     missing,
     plain_path,
     results_on_volume,

@@ -14,14 +14,13 @@ from pathlib import Path, PurePosixPath
 from worker.contract import OWN_FOLDER, RESULTS, FileEntry, inside
 
 from ...errors import BadInput
+from ...threads import go_on, in_thread
 from .base import (
     MOST_LISTED,
     MOST_READ,
     Listed,
     Parcel,
     ResultDamaged,
-    go_on,
-    in_thread,
     missing,
     plain_path,
     results_on_volume,

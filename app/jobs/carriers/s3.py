@@ -1,278 +1,169 @@
-"""The S3 API that RunPod has for a network volume: the bucket is the volume, a key is a path on it.
-
-The library is imported when it is first needed. Its errors hold addresses, never a secret of ours.
-"""
+"""A volume by RunPod's S3 API: the bucket is the volume, a key is a path on it."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
-import importlib
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
 
 from worker.contract import FileEntry
 
-from ...errors import BadInput, Unreachable
-from .access import VolumeAccess
+from ...errors import Unreachable
+from ...s3.access import VolumeAccess
+from ...s3.bucket import Bucket
+from ...s3.download import Fetcher
+from ...s3.errors import AccessRefused, NotThere
+from ...s3.flow import Crew, Flow, Slots
+from ...s3.pace import Pace
+from ...s3.patience import Patience
+from ...s3.records import Records
+from ...s3.survey import survey
+from ...s3.upload import Sender
+from ...threads import Stopped, in_thread
 from .base import (
     MOST_LISTED,
     MOST_READ,
     CannotCarry,
     Listed,
-    ModelFile,
     Parcel,
     ResultDamaged,
-    Stopped,
-    VolumeFull,
-    go_on,
-    in_thread,
     missing,
     plain_path,
     results_on_volume,
     too_large,
-    unreadable,
 )
-from .pace import Pace
 
-#: The proxy in front of the API cuts off what takes longer than about 100 s.
+#: Inputs are smaller than models, and more of them come over bad lines; a part in bytes.
 _PART = 16 << 20
-_PIECE = 1 << 20
-_LARGEST_PARTS = 9000
-_NOT_THERE = {"404", "NoSuchKey", "NotFound"}
-_REFUSED = {
-    *("403", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "RequestTimeTooSkewed"),
-    *("NoSuchBucket", "InvalidBucketName", "401", "Unauthorized", "AuthorizationHeaderMalformed"),
-}
-
-
-@dataclass(slots=True)
-class _Upload:
-    """One that was begun: what the server has of it."""
-
-    upload_id: str
-    parts: dict[int, str] = field(default_factory=dict)
+_SLOTS = 2
+#: The job's lane tries again, where its user sees it.
+_ONCE = Patience(tries=1, offline_tries=1)
+_LEAVE_S = 0.8
 
 
 class VolumeS3:
-    """Carries without the endpoint, and so without being billed."""
+    """Carries without the endpoint, and so without being billed.
+
+    Args:
+        records: where uploads are kept that another run of the program goes on with; None: nowhere.
+    """
 
     cost, reads = "", True
 
-    def __init__(self, access: VolumeAccess, *, part: int = _PART, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        access: VolumeAccess,
+        *,
+        part: int = _PART,
+        pace: Pace | None = None,
+        records: Callable[[], Records] | None = None,
+    ) -> None:
         self._pace = pace
         self._access = access
         self._part = part
-        self._lock = threading.Lock()
-        self._made: Any = None
-        self._uploads: dict[str, _Upload] = {}
+        self._bucket = Bucket(access)
+        self._crew, self._slots = Crew("carrier", _SLOTS), Slots(_SLOTS)
+        self._open = records or (lambda: Records(Path(":memory:")))
+        self._records: Records | None = None
 
     async def put(self, parcel: Parcel, *, uploader: str, again: bool = False) -> None:
-        await in_thread(lambda stop: self._put(parcel, again, stop))
-
-    async def bring(self, model: ModelFile) -> None:
-        """Have a model on the volume; the same again goes on with what is there. Nothing is overwritten.
-
-        Raises:
-            BadInput: when another file of its name is there, or it cannot be read.
-            ComfyRunPodError: when it cannot be sent.
-        """
-        await in_thread(lambda stop: self._bring(model, stop))
+        await in_thread(lambda stop: self._put(parcel, again, Flow(stop)), leave_s=_LEAVE_S)
 
     async def fetch(self, entry: FileEntry, aside: Path) -> None:
-        await in_thread(lambda stop: self._fetch(entry, aside, stop))
+        await in_thread(lambda stop: self._fetch(entry, aside, Flow(stop)), leave_s=_LEAVE_S)
 
     async def read(self, path: PurePosixPath) -> bytes | None:
-        return await asyncio.to_thread(self._read, path)
+        return await in_thread(lambda _: self._read(path), leave_s=_LEAVE_S)
 
     async def listed(self, folder: PurePosixPath) -> list[Listed] | None:
-        return await asyncio.to_thread(self._listed, folder)
+        return await in_thread(lambda stop: self._listed(folder, Flow(stop)), leave_s=_LEAVE_S)
 
     async def drop(self, entries: Sequence[FileEntry]) -> None:
-        await asyncio.to_thread(self._drop, entries)
+        await in_thread(lambda _: self._drop(entries), leave_s=_LEAVE_S)
 
     async def close(self) -> None:
-        if self._made is not None:
-            await asyncio.to_thread(self._made.close)
+        self._crew.close()
+        await in_thread(lambda _: self._let_go(), leave_s=_LEAVE_S)
 
-    def _bring(self, model: ModelFile, stop: threading.Event) -> None:
-        with self._trouble(f"{model.name} cannot be sent"):
-            there = self._size(str(model.stored_at))
-        if there not in (None, model.size):
-            raise BadInput(
-                f"The volume has another {model.name}, of {there} bytes instead of {model.size}.",
-                hint="Rename one of the two.",
-            )
-        self._put(model, False, stop)
+    def _let_go(self) -> None:
+        self._bucket.close()
+        if self._records is not None:
+            self._records.close()
+            self._records = None
 
-    def _put(self, parcel: Parcel | ModelFile, again: bool, stop: threading.Event) -> None:
-        client, bucket, key = self._client(), self._access.volume_id, str(parcel.stored_at)
-        with self._trouble(f"{parcel.name} cannot be sent"):
-            if not again and self._size(key) == parcel.size:
+    def _put(self, parcel: Parcel, again: bool, flow: Flow) -> None:
+        key = str(parcel.stored_at)
+        sender = Sender(
+            self._bucket, self._kept(), self._crew, self._slots, patience=_ONCE, part=self._part, least_part=1
+        )
+        begun = time.monotonic()
+        with _trouble(f"{parcel.name} cannot be sent"):
+            there = self._bucket.head(key)
+            if not again and there is not None and there.size == parcel.size:
                 return
-            begun = time.monotonic()
             try:
-                with parcel.path.open("rb") as file:
-                    if parcel.size <= self._part:
-                        body = file.read()
-                        client.put_object(Bucket=bucket, Key=key, Body=body, ContentMD5=_md5(body))
-                    else:
-                        self._in_parts(file, key, parcel, stop)
-            except OSError as error:
-                raise unreadable(parcel.path, error) from error
-            # RunPod's API has said that a file is there, and it was not.
-            if self._size(key) != parcel.size:
-                raise Unreachable(f"{parcel.name} was sent, and the volume does not have all of it.")
-            if self._pace is not None:
-                self._pace.note(parcel.size, time.monotonic() - begun)
+                sender.send(key, parcel.path, flow, there)
+            except Stopped:
+                # Parts use the volume's room until then.
+                sender.discard(key)
+                raise
+        if self._pace is not None:
+            self._pace.note(parcel.size, time.monotonic() - begun)
 
-    def _in_parts(self, file: BinaryIO, key: str, parcel: Parcel | ModelFile, stop: threading.Event) -> None:
-        client, place = self._client(), {"Bucket": self._access.volume_id, "Key": key}
-        length = max(self._part, -(-parcel.size // _LARGEST_PARTS))
-        upload = self._uploads.get(key)
-        if upload is None:
-            upload = _Upload(client.create_multipart_upload(**place)["UploadId"])
-            self._uploads[key] = upload
-        try:
-            for number in range(1, -(-parcel.size // length) + 1):
-                go_on(stop)
-                if number in upload.parts:
-                    continue
-                file.seek((number - 1) * length)
-                body = file.read(length)
-                told = client.upload_part(
-                    **place,
-                    UploadId=upload.upload_id,
-                    PartNumber=number,
-                    Body=body,
-                    ContentMD5=_md5(body),
-                )
-                upload.parts[number] = told["ETag"]
-            parts = [{"PartNumber": number, "ETag": tag} for number, tag in sorted(upload.parts.items())]
-            del self._uploads[key]
-            client.complete_multipart_upload(
-                **place, UploadId=upload.upload_id, MultipartUpload={"Parts": parts}
-            )
-        except Stopped:
-            # Parts use the volume's room until then.
-            self._uploads.pop(key, None)
-            client.abort_multipart_upload(**place, UploadId=upload.upload_id)
-            raise
-        except importlib.import_module("botocore.exceptions").ClientError as error:
-            if _code(error) == "NoSuchUpload":
-                self._uploads.pop(key, None)
-            raise
-
-    def _fetch(self, entry: FileEntry, aside: Path, stop: threading.Event) -> None:
-        client, key = self._client(), str(plain_path(entry))
-        there = aside.stat().st_size if aside.is_file() else 0
-        with self._trouble(f"{entry.filename} cannot be read", lambda: missing(entry)):
-            size = self._size(key)
-            if size is None:
+    def _fetch(self, entry: FileEntry, aside: Path, flow: Flow) -> None:
+        key = str(plain_path(entry))
+        with _trouble(f"{entry.filename} cannot be read"):
+            stat = self._bucket.head(key)
+            if stat is None:
                 raise missing(entry)
-            if entry.size is not None and size != entry.size:
-                raise ResultDamaged(f"{entry.filename} has {size} bytes instead of {entry.size}.")
-            there = there if there <= size else 0
-            with aside.open("ab") as file:
-                file.truncate(there)
-                if there < size:
-                    span = {"Range": f"bytes={there}-"} if there else {}
-                    body = client.get_object(Bucket=self._access.volume_id, Key=key, **span)["Body"]
-                    for piece in body.iter_chunks(_PIECE):
-                        go_on(stop)
-                        file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
+            if entry.size is not None and stat.size != entry.size:
+                raise ResultDamaged(f"{entry.filename} has {stat.size} bytes instead of {entry.size}.")
+            try:
+                Fetcher(self._bucket, self._kept(), self._slots, patience=_ONCE).bring(stat, aside, flow)
+            except NotThere as error:
+                raise missing(entry) from error
 
-    def _listed(self, folder: PurePosixPath) -> list[Listed]:
-        found: list[Listed] = []
-        with self._trouble(f"{folder} cannot be listed"):
-            pages = self._client().get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._access.volume_id, Prefix=f"{folder}/"):
-                for each in page.get("Contents", ()):
-                    path = PurePosixPath(each["Key"])
-                    # Empty folders are listed too, with a stroke at their end.
-                    if (
-                        not each["Key"].endswith("/")
-                        and ".." not in path.parts
-                        and path.is_relative_to(folder)
-                    ):
-                        found.append(Listed(path, each["Size"], each["LastModified"].timestamp()))
-                if len(found) > MOST_LISTED:
-                    break
-        return found
+    def _listed(self, folder: PurePosixPath, flow: Flow) -> list[Listed]:
+        with _trouble(f"{folder} cannot be listed"):
+            found = survey(self._bucket, f"{folder}/", self._crew, _ONCE, flow)
+        return [
+            Listed(PurePosixPath(each.key), each.size, each.changed_at) for each in found.files[:MOST_LISTED]
+        ]
 
     def _read(self, path: PurePosixPath) -> bytes | None:
-        with self._trouble(f"{path.name} cannot be read"):
-            size = self._size(str(path))
-            if size is None:
+        with _trouble(f"{path.name} cannot be read"):
+            stat = self._bucket.head(str(path))
+            if stat is None:
                 return None
-            if size > MOST_READ:
+            if stat.size > MOST_READ:
                 raise too_large(path)
-            body = self._client().get_object(Bucket=self._access.volume_id, Key=str(path))["Body"]
-            content: bytes = body.read(MOST_READ)
-        return content
+            with self._bucket.reading(str(path), 0) as (_, pieces):
+                return b"".join(pieces)[:MOST_READ]
 
     def _drop(self, entries: Sequence[FileEntry]) -> None:
-        with self._trouble("Fetched results stay on the volume"):
+        with _trouble("Fetched results stay on the volume"):
             for path in results_on_volume(entries):
-                self._client().delete_object(Bucket=self._access.volume_id, Key=str(path))
+                self._bucket.delete(str(path))
 
-    def _size(self, key: str) -> int | None:
-        """None when it is not there."""
-        refused = importlib.import_module("botocore.exceptions").ClientError
-        try:
-            size: int = self._client().head_object(Bucket=self._access.volume_id, Key=key)["ContentLength"]
-        except refused as error:
-            if _code(error) in _NOT_THERE:
-                return None
-            raise
-        return size
-
-    @contextmanager
-    def _trouble(self, what: str, not_there: Callable[[], Exception] | None = None) -> Iterator[None]:
-        """The library's errors as ours."""
-        library = importlib.import_module("botocore.exceptions")
-        try:
-            yield
-        except library.ClientError as error:
-            code = _code(error)
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if not_there is not None and code in _NOT_THERE:
-                raise not_there() from error
-            if status == 507:
-                raise VolumeFull(
-                    f"{what}: the volume {self._access.volume_id} is full.",
-                    hint="Make room on it, or enlarge it.",
-                ) from error
-            if code in _REFUSED or status in (401, 403):
-                raise CannotCarry(
-                    f"{what}: the volume {self._access.volume_id} answers {code}.",
-                    hint="Check the S3 key, the volume's id and its datacenter in Settings, and this clock.",
-                ) from error
-            raise Unreachable(f"{what}: the volume's S3 API answers {code}.") from error
-        except (library.BotoCoreError, library.HTTPClientError) as error:
-            raise Unreachable(
-                f"{what}: the volume's S3 API cannot be reached ({type(error).__name__})."
-            ) from error
-
-    def _client(self) -> Any:
-        with self._lock:
-            if self._made is None:
-                self._made = self._access.client()
-            return self._made
+    def _kept(self) -> Records:
+        if self._records is None:
+            self._records = self._open()
+        return self._records
 
 
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code") or "an error")
+@contextmanager
+def _trouble(what: str) -> Iterator[None]:
+    """What failed, in front of why."""
+    try:
+        yield
+    except AccessRefused as error:
+        raise CannotCarry(f"{what}: {_begun(error)}", hint=error.hint) from error
+    except Unreachable as error:
+        raise Unreachable(f"{what}: {_begun(error)}", hint=error.hint) from error
 
 
-def _md5(body: bytes) -> str:
-    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+def _begun(error: Exception) -> str:
+    """A sentence that goes on after a colon."""
+    text = str(error)
+    return text[:1].lower() + text[1:]

@@ -32,6 +32,7 @@ from PySide6.QtWidgets import (
 )
 
 from ..comfyui.page import ComfyPage
+from ..models.page import ModelsPage
 from ..notices import Notice, Notices
 from ..queue.page import QueuePage
 from ..queue.viewer import Viewer
@@ -52,6 +53,7 @@ from .topbar import TopBar
 
 _PAGES = (
     ("queue", "Queue", "list-video", "Ctrl+1"),
+    ("models", "Models", "boxes", "Ctrl+3"),
     ("comfyui", "ComfyUI", "workflow", "Ctrl+5"),
     ("settings", "Settings", "settings", "Ctrl+,"),
 )
@@ -91,12 +93,14 @@ class Window(QMainWindow):
         settings: SettingsPage,
         welcome: WelcomePage,
         comfyui: ComfyPage,
+        models: ModelsPage,
         motion: Motion,
         viewer: Callable[[QWidget], Viewer],
     ) -> None:
         super().__init__()
         self._theme, self._notices, self._state = theme, notices, state
         self.queue, self.settings, self.welcome, self.comfyui = queue, settings, welcome, comfyui
+        self.models = models
         self.target_name = ""
         self._may_close = False
         self._folded = False
@@ -106,7 +110,9 @@ class Window(QMainWindow):
         self.setAcceptDrops(True)
         self.rail, self.topbar = Rail(theme, _PAGES), TopBar(theme, notices, motion)
         self.pages = QStackedWidget()
-        self._named: dict[str, QWidget] = {"queue": queue, "comfyui": comfyui, "settings": settings}
+        self._named: dict[str, QWidget] = {
+            "queue": queue, "models": models, "comfyui": comfyui, "settings": settings
+        }  # fmt: skip
         for page in self._named.values():
             self.pages.addWidget(page)
         self._before = "queue"
@@ -161,6 +167,7 @@ class Window(QMainWindow):
         """Close without a question, remembering size and splitters."""
         self._state.put("geometry", self.saveGeometry())
         self._state.put("comfyui_side", str(self.comfyui.side_width()))
+        self._state.put("models_side", str(self.models.side_width()))
         self.queue.save_state()
         self._state.save()
         self._may_close = True
@@ -175,14 +182,16 @@ class Window(QMainWindow):
             screen = QGuiApplication.primaryScreen().availableGeometry().size()
             self.resize(QSize(*WINDOW_DEFAULT).boundedTo(screen))
         self.queue.restore_state()
-        side = self._state.text("comfyui_side")
-        if side.isdecimal():
-            self.comfyui.show_side_width(int(side))
+        for key, page in (("comfyui_side", self.comfyui), ("models_side", self.models)):
+            side = self._state.text(key)
+            if side.isdecimal():
+                page.show_side_width(int(side))
 
     def _bind(self) -> None:
         self.rail.chosen.connect(self.show_page)
         self.topbar.places_wanted.connect(lambda: self.show_page("settings"))
         self.queue.inspector_changed.connect(self.toasts.arrange)
+        self.models.worked.connect(self._show_work)
         self.viewer.closed.connect(lambda: self.queue.list.setFocus(Qt.FocusReason.OtherFocusReason))
         for keys, act in (
             *((keys, partial(self.show_page, name)) for name, _, _, keys in _PAGES),
@@ -193,7 +202,7 @@ class Window(QMainWindow):
             ("Ctrl+V", self._paste),
             ("Ctrl+F", self._search),
             ("F1", lambda: KeySheet(self._theme).open_over(self)),
-            ("F5", self.look_wanted.emit),
+            ("F5", self._look_again),
             ("F6", lambda: self._next_region(1)),
             ("Shift+F6", lambda: self._next_region(-1)),
             ("Esc", self._escape),
@@ -228,6 +237,16 @@ class Window(QMainWindow):
                 Notice("Nothing to open on the clipboard", "Copy a workflow file or its path first.")
             )
 
+    def _look_again(self) -> None:
+        self.look_wanted.emit()
+        if self.pages.currentWidget() is self.models:
+            self.models.rescan()
+
+    def _show_work(self, what: str, share: str) -> None:
+        """The sync's progress: beside its page's name, and at the foot of the rail."""
+        self.rail.set_count("models", share)
+        self.rail.show_work("models", "boxes", what, share)
+
     def _search(self) -> None:
         self._page().open_search()
 
@@ -247,6 +266,8 @@ class Window(QMainWindow):
         page = self.pages.currentWidget()
         if page is not None and page is not self.queue:
             regions = [self.rail, self.topbar, page]
+        if page is self.models and self.models.side.isVisible():
+            regions = [self.rail, self.topbar, self.models.files, self.models.side]
         regions = [region for region in regions if region.isVisible()]
         focus = self.focusWidget()
         now = next((n for n, region in enumerate(regions) if focus and region.isAncestorOf(focus)), -1)
@@ -260,7 +281,8 @@ class Window(QMainWindow):
                 return
 
     def _right_edge(self) -> int:
-        return self.queue.right_edge() if self.pages.currentWidget() is self.queue else 0
+        page = self.pages.currentWidget()
+        return page.right_edge() if isinstance(page, QueuePage | ModelsPage) else 0
 
     # Events.
 

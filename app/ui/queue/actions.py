@@ -229,6 +229,15 @@ class Actions:
             self._uploading.discard(job.id)
         await self._check_again(job)
 
+    async def models_arrived(self) -> None:
+        """Models came to the volume: jobs that waited for all of what is there by now go on."""
+        waiting = [entry.job for entry in self._model.jobs.values() if entry.job.state is State.ON_HOLD]
+        for job in waiting:
+            if job.lacks and job.id not in self._uploading:
+                report = await self.launch.looked_again(job)
+                if report.is_ready:
+                    await self._go_on(job, report)
+
     async def _go_on(self, job: Job, report: Report) -> None:
         """Say what a look at a job's needs gave; one that waited for them goes on when all is there."""
         texts = "\n".join(lack.text for lack in report.lacks)

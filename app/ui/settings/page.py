@@ -13,8 +13,8 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from ...account_watch import AccountStatus
-from ...endpoint.volumes import has_s3, s3_url
 from ...errors import BadInput
+from ...s3.data_centres import has_s3, s3_url
 from ...settings import Origin, Settings, can_be, names_in_file, origin_of
 from ..loop import shown
 from ..tasks import TaskScope

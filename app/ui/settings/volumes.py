@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...endpoint.volumes import has_s3
 from ...errors import ComfyRunPodError
+from ...s3.data_centres import has_s3
 from ...settings import Secret, Settings
 from ..tasks import TaskScope
 from ..theme import Theme

@@ -12,7 +12,7 @@ import pytest
 from app.cli import COMMANDS, _parser
 from app.commands.catalogue import account
 from app.endpoint.errors import KeyRefused
-from app.endpoint.volumes import has_s3, s3_url
+from app.s3.data_centres import has_s3, s3_url
 from app.settings import Secret, Settings
 from tests.unit.endpoint.management import KEY, Management, managing
 

@@ -15,12 +15,13 @@ import pytest
 from app.endpoint.model import JobReply
 from app.errors import BadInput, ComfyRunPodError, Unreachable
 from app.jobs.carriers import commands
-from app.jobs.carriers.base import CannotCarry, Parcel, ResultDamaged, ResultMissing, VolumeFull
+from app.jobs.carriers.base import CannotCarry, Parcel, ResultDamaged, ResultMissing
 from app.jobs.carriers.choice import Either
 from app.jobs.carriers.commands import Commands
 from app.jobs.carriers.folder import LocalFolder
 from app.jobs.request import INLINE_BYTES, parcels_of, request_of
 from app.jobs.states import Hold, State
+from app.s3.errors import VolumeFull
 from tests.unit.jobs.helpers import World, answers, cut_after, cut_before, spec, until
 from worker.chunks import COMMANDS
 from worker.contract import FileEntry

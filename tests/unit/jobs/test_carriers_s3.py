@@ -7,25 +7,26 @@ import hashlib
 import json
 import logging
 import os
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from app.errors import BadInput, Unreachable
+from app.errors import Unreachable
 from app.jobs.addresses import download
-from app.jobs.carriers.access import VolumeAccess
-from app.jobs.carriers.base import CannotCarry, ModelFile, Parcel, ResultDamaged, ResultMissing
+from app.jobs.carriers.base import CannotCarry, Parcel, ResultDamaged, ResultMissing
 from app.jobs.carriers.choice import Either, remote_carrier
 from app.jobs.carriers.commands import Commands
 from app.jobs.carriers.s3 import VolumeS3
+from app.s3.access import VolumeAccess
+from app.s3.records import Records
 from app.settings import Secret, Settings
 from tests.s3 import ACCESS, SECRET, s3_server
+from tests.s3_proxy import S3Proxy
 from worker.bucket import upload
 from worker.config import Bucket
 from worker.contract import FileEntry
@@ -85,46 +86,44 @@ async def test_an_input_is_stored_once(access: VolumeAccess, volume: Path, parce
 
 
 async def test_an_upload_that_was_cut_goes_on_with_the_missing_parts(
-    access: VolumeAccess, volume: Path, parcel: Parcel
+    access: VolumeAccess, volume: Path, parcel: Parcel, tmp_path: Path
 ) -> None:
-    carrier = VolumeS3(access, part=100_000)
-    client = await asyncio.to_thread(carrier._client)
-    real, sent = client.upload_part, []
+    def records() -> Records:
+        return Records(tmp_path / "transfers.sqlite")
 
-    def upload_part(**given: Any) -> Any:
-        sent.append(given["PartNumber"])
-        if sent == [1, 2]:
-            raise client.exceptions.ClientError({"Error": {"Code": "SlowDown"}}, "UploadPart")
-        return real(**given)
-
-    client.upload_part = upload_part
-    with pytest.raises(Unreachable, match=r"big\.png cannot be sent: the volume's S3 API answers SlowDown"):
+    with S3Proxy(access.url) as proxy:
+        behind = replace(access, url=proxy.url)
+        proxy.befall("503", "PUT", part=2)
+        carrier = VolumeS3(behind, part=100_000, records=records)
+        with pytest.raises(
+            Unreachable, match=r"big\.png cannot be sent: the volume vol0123 answers SlowDown"
+        ):
+            await carrier.put(parcel, uploader="job-1")
+        await carrier.close()
+        # The program ended meanwhile.
+        carrier = VolumeS3(behind, part=100_000, records=records)
         await carrier.put(parcel, uploader="job-1")
-    await carrier.put(parcel, uploader="job-1")
-    assert sent == [1, 2, 2, 3]
+        await carrier.close()
+        assert proxy.bodies() == len(CONTENT) + 100_000
     assert stored(volume).read_bytes() == CONTENT
 
 
 async def test_a_cancelled_upload_leaves_nothing(access: VolumeAccess, volume: Path, parcel: Parcel) -> None:
-    carrier = VolumeS3(access, part=100_000)
-    client = await asyncio.to_thread(carrier._client)
-    real, reached, go_on = client.upload_part, threading.Event(), threading.Event()
-
-    def upload_part(**given: Any) -> Any:
-        reached.set()
-        go_on.wait(10)
-        return real(**given)
-
-    client.upload_part = upload_part
-    putting = asyncio.create_task(carrier.put(parcel, uploader="job-1"))
-    await asyncio.to_thread(reached.wait, 10)
-    putting.cancel()
-    await asyncio.sleep(0.01)
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await putting
+    with S3Proxy(access.url) as proxy:
+        carrier = VolumeS3(replace(access, url=proxy.url), part=100_000)
+        held = proxy.befall("hold", "PUT", part=3)
+        putting = asyncio.create_task(carrier.put(parcel, uploader="job-1"))
+        while not held.seen:
+            await asyncio.sleep(0.01)
+        putting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+        proxy.let_go()
+        await carrier.close()
     assert not stored(volume).exists()
+    client = await asyncio.to_thread(access.client)
     assert not client.list_multipart_uploads(Bucket=NAME).get("Uploads")
+    client.close()
 
 
 async def test_a_result_is_fetched_gone_on_with_and_dropped(
@@ -152,7 +151,7 @@ async def test_a_result_is_fetched_gone_on_with_and_dropped(
     ("change", "kind", "says"),
     [
         ({"secret_key": Secret("another-0123456789")}, CannotCarry, "the volume vol0123 answers"),
-        ({"volume_id": "absent"}, CannotCarry, "the volume absent answers"),
+        ({"volume_id": "absent"}, CannotCarry, "there is no volume absent"),
         ({"url": "http://127.0.0.1:9"}, Unreachable, "cannot be reached"),
     ],
 )
@@ -274,22 +273,3 @@ async def test_a_bucket_in_trouble_is_asked_again_later_and_its_address_not_told
             await download(replace(ENTRY, type="s3_url", data=url), tmp_path / "aside")
     assert "X-Amz" not in str(caught.value) + caplog.text
     assert not seen[0] & {"authorization", "cookie"}
-
-
-async def test_a_model_is_brought_to_its_place_and_nothing_is_overwritten(
-    access: VolumeAccess, volume: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "film.safetensors"
-    path.write_bytes(CONTENT)
-    place = PurePosixPath("comfyui/models/loras/film.safetensors")
-    model = ModelFile("film.safetensors", path, place, len(CONTENT))
-    carrier = VolumeS3(access, part=100_000)
-    await carrier.bring(model)
-    assert (volume / place).read_bytes() == CONTENT
-    await carrier.bring(model)
-    path.write_bytes(b"another")
-    with pytest.raises(BadInput, match=r"has another film\.safetensors"):
-        await carrier.bring(replace(model, size=7))
-    assert (volume / place).read_bytes() == CONTENT
-    (volume / place).unlink()
-    await carrier.close()

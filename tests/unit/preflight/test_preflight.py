@@ -19,10 +19,10 @@ from app.files import resource
 from app.jobs.carriers.base import Carrier
 from app.jobs.carriers.commands import Commands
 from app.jobs.carriers.folder import LocalFolder
-from app.jobs.carriers.pace import Pace
 from app.preflight.catalogue import Catalogue, Source, catalogue_of, shipped
 from app.preflight.judging import Here, Place, judged, packs_named
 from app.preflight.sources import CATALOGUES, MODELS, Sources
+from app.s3.pace import Pace
 from app.settings import Settings
 from app.workflows.convert import convert
 from tests.unit.workflows.cases import bare, copied, load

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
+#: Where workers and pods look for models, relative to the volume.
+MODELS = PurePosixPath("comfyui", "models")
 #: As RunPod's pages listed them on 2026-07-27.
 S3_DATA_CENTRES = frozenset({
     "EU-CZ-1", "EU-RO-1", "EUR-IS-1", "EUR-NO-1", "US-CA-2", "US-GA-2", "US-IL-1", "US-KS-2", "US-MD-1",

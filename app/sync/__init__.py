@@ -1,0 +1,1 @@
+"""Model sync: what is here, what is on the volume, and the ways between."""

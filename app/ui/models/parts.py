@@ -1,0 +1,252 @@
+"""Small parts of the Models page: copying, names and values, a stacked bar, a card to choose by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PySide6.QtCore import QRect, QRectF, QSize, Qt, QTimer
+from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QPixmap
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QRadioButton, QSizePolicy, QWidget
+
+from ..theme import Theme
+from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, column, row, set_property
+from ..widgets.paint import TURNS, paint_icon
+
+_COPIED_MS, _TITLE_H, _LABEL_W = 2_000, 24, 100
+_BAR_H, _RING = 8, 16
+#: Colours of a stacked bar's pieces, the largest first.
+PIECES = ("transfer", "blue_bar", "green_bar", "amber_bar")
+
+
+def spinner(theme: Theme, role: str, size: int, ratio: float) -> QPixmap:
+    """The icon of work under way as it stands now."""
+    pixmap = QPixmap(round(size * ratio), round(size * ratio))
+    pixmap.setDevicePixelRatio(ratio)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    paint_icon(painter, theme, TURNS, role, QRect(0, 0, size, size))
+    painter.end()
+    return pixmap
+
+
+class CopyButton(Button):
+    """Copies a text, and says so for two seconds. Without a label it is an icon.
+
+    Args:
+        what: what it copies, for its tooltip.
+    """
+
+    def __init__(self, theme: Theme, what: str, label: str = "") -> None:
+        kind = "secondary" if label else "bare"
+        super().__init__(theme, label, kind, icon="copy", size="small", tip=f"Copy {what}")
+        self._label, self.text_to_copy = label, ""
+        if label:
+            self.setAccessibleName(f"Copy {what}")
+        self.clicked.connect(self._copy)
+
+    def _copy(self) -> None:
+        QGuiApplication.clipboard().setText(self.text_to_copy)
+        self.set_icon("check", "green")
+        if self._label:
+            self.setMinimumWidth(self.width())
+            self.set_label("Copied")
+        QTimer.singleShot(_COPIED_MS, self, self._show_label)
+
+    def _show_label(self) -> None:
+        self.set_icon("copy", "text" if self._label else "text2")
+        self.set_label(self._label)
+
+
+class CopyLine(QWidget):
+    """A text in type for code that is copied with a button; it ends in an ellipsis where the room does."""
+
+    def __init__(self, theme: Theme, what: str, kind: str = "mono") -> None:
+        super().__init__()
+        self._text, self.copy = Elided(theme, "", kind, "text"), CopyButton(theme, what)
+        line = row(gap=4)
+        line.addWidget(self._text, 1)
+        line.addWidget(self.copy)
+        self.setLayout(line)
+        self._what = what
+
+    def show_text(self, text: str) -> None:
+        self._text.setText(text)
+        self._text.setAccessibleName(f"{self._what}: {text}")
+        self.copy.text_to_copy = text
+
+
+class Facts(QWidget):
+    """Names and values, one a line; lines are made once and change their texts."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._lines: list[tuple[QWidget, Text, Wrapped]] = []
+        self._column = column(gap=6)
+        self.setLayout(self._column)
+
+    def show_lines(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Those without a value have no line."""
+        shown = [(label, value) for label, value in lines if value]
+        while len(self._lines) < len(shown):
+            self._lines.append(self._made())
+        for number, (box, label, value) in enumerate(self._lines):
+            box.setVisible(number < len(shown))
+            if number < len(shown) and (label.text(), value.text()) != shown[number]:
+                label.setText(shown[number][0])
+                value.setText(shown[number][1])
+                value.setAccessibleName(": ".join(shown[number]))
+        self.setVisible(bool(shown))
+
+    def _made(self) -> tuple[QWidget, Text, Wrapped]:
+        box, label = QWidget(), Text(self._theme, "", "caption", "text2")
+        value = Wrapped(self._theme, "", "caption", "text", longest=24)
+        value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        label.setMinimumWidth(_LABEL_W)
+        line = row(gap=8)
+        line.addWidget(label, 0, Qt.AlignmentFlag.AlignTop)
+        line.addWidget(value, 1)
+        box.setLayout(line)
+        self._column.addWidget(box)
+        return box, label, value
+
+
+class StackBar(QWidget):
+    """What a whole is made of, as pieces side by side; the rest of it is blank."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self.parts: tuple[float, ...] = ()
+        self.setFixedHeight(_BAR_H)
+
+    def show_parts(self, parts: Sequence[float], said: str) -> None:
+        """``parts``: of the whole, 0 to 1 together. ``said``: the same in words."""
+        self.setAccessibleName(said)
+        if tuple(parts) != self.parts:
+            self.parts = tuple(parts)
+            self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, theme = QPainter(self), self._theme
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        box, radius = QRectF(self.rect()), self.height() / 2
+        painter.setBrush(theme.color("track"))
+        painter.drawRoundedRect(box, radius, radius)
+        left = 0.0
+        for number, part in enumerate(self.parts):
+            width = box.width() * part
+            painter.setBrush(theme.color(PIECES[min(number, len(PIECES) - 1)]))
+            # Round at the left end only, which the first piece is; a hair of the track divides them.
+            piece = QRectF(left, 0, max(width - 1, 1), box.height())
+            painter.setClipRect(piece)
+            painter.drawRoundedRect(
+                piece if number else box, 0 if number else radius, 0 if number else radius
+            )
+            painter.setClipping(False)
+            left += width
+
+
+class ChoiceCard(QRadioButton):
+    """One of several ways, as a card: a ring, a title and a sentence. Keys and screen readers see a radio."""
+
+    def __init__(self, theme: Theme, title: str, text: str) -> None:
+        super().__init__()
+        self._theme = theme
+        self.setProperty("kind", "choice")
+        self.setAccessibleName(title)
+        self.setAccessibleDescription(text)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.setAttribute(Qt.WidgetAttribute.WA_Hover)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        texts = column(Text(theme, title, "row"), gap=2)
+        self._text = Wrapped(theme, text, "caption", "text2")
+        texts.addWidget(self._text)
+        line = row(gap=0, margins=(12 + _RING + 12, 10, 12, 10))
+        line.addLayout(texts, 1)
+        self.setLayout(line)
+        for part in self.findChildren(QWidget):
+            part.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.toggled.connect(lambda on: set_property(self, "chosen", "true" if on else "false"))
+
+    def hasHeightForWidth(self) -> bool:
+        return True
+
+    def heightForWidth(self, width: int) -> int:
+        layout = self.layout()
+        return layout.totalHeightForWidth(width) if layout is not None else super().heightForWidth(width)
+
+    def sizeHint(self) -> QSize:
+        layout = self.layout()
+        return layout.totalSizeHint() if layout is not None else super().sizeHint()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(160, self.heightForWidth(max(self.width(), 160)))
+
+    def hitButton(self, position: object) -> bool:
+        return True
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, theme = QPainter(self), self._theme
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        on = self.isChecked()
+        painter.setPen(theme.color("accent" if on else "line2" if self.underMouse() else "line"))
+        painter.setBrush(theme.color("bg2"))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 10, 10)
+        ring = QRectF(12.5, 12.5, _RING - 1, _RING - 1)
+        painter.setPen(theme.color("accent" if on else "ctl"))
+        painter.setBrush(theme.color("accent" if on else "bg2"))
+        painter.drawEllipse(ring)
+        if on:
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(theme.color("on_accent"))
+            painter.drawEllipse(ring.center(), 3, 3)
+
+
+class BusyMark(Icon):
+    """An icon that turns while it stands for work under way; :meth:`tick` draws its next position."""
+
+    moves = False
+
+    def show_mark(self, icon: str, role: str) -> None:
+        self.moves = icon == TURNS
+        self.setVisible(bool(icon))
+        if icon:
+            self.set_icon(icon, role)
+
+    def tick(self) -> None:
+        if self.moves:
+            self._restyle()
+
+    def _restyle(self) -> None:
+        if self.moves:
+            self.setPixmap(spinner(self._theme, self._role, self._size, self.devicePixelRatio()))
+        else:
+            super()._restyle()
+
+
+def title_row(theme: Theme, title: str, *parts: QWidget, kind: str = "section") -> QHBoxLayout:
+    """A section's title, and what stands at its right."""
+    line = row(Text(theme, title, kind), None, *parts)
+    line.addStrut(_TITLE_H)
+    return line
+
+
+def menu(parent: QWidget, items: Sequence[tuple[str, Callable[[], object], bool]]) -> QMenu:
+    """A menu of texts, what they do, and whether that is possible; an empty text is a line between.
+
+    It deletes itself when it is closed.
+    """
+    made = QMenu(parent)
+    made.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    for text, act, possible in items:
+        if not text:
+            made.addSeparator()
+            continue
+        action = made.addAction(text)
+        action.triggered.connect(lambda _=False, act=act: act())
+        action.setEnabled(possible)
+    return made

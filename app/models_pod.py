@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from .errors import ComfyRunPodError, NeedsSetup
@@ -15,10 +14,9 @@ from .sync.runpodctl.record import clean_up
 from .sync.runpodctl.sending import Sender
 from .sync.runpodctl.staging import stage
 from .sync.scan import Rules
-from .syncing import Syncing, staging_folder
+from .syncing import Syncing, models_folder, staging_folder
 from .ui.models.page import ModelsPage
 from .ui.models.shown import SendShown
-from .ui.notices import Notices
 from .ui.tasks import TaskScope
 
 _TITLES: Final = {
@@ -33,23 +31,17 @@ _TITLES: Final = {
 
 
 class PodSending:
-    """One sending at a time.
-
-    Args:
-        folder: of the models; None while there is none.
-    """
+    """One sending at a time."""
 
     def __init__(
         self,
         page: ModelsPage,
-        notices: Notices,
         scope: TaskScope,
         syncing: Syncing,
         settings: Callable[[], Settings],
-        folder: Callable[[], Path | None],
     ) -> None:
-        self._page, self._notices, self._scope = page, notices, scope
-        self._syncing, self._settings, self._folder = syncing, settings, folder
+        self._page, self._scope = page, scope
+        self._syncing, self._settings = syncing, settings
         self._sending: asyncio.Task[None] | None = None
         page.send_cancel_wanted.connect(self.cancel)
         page.send_restart_wanted.connect(self._restart)
@@ -76,7 +68,7 @@ class PodSending:
 
     async def _send(self) -> None:
         try:
-            folder = self._folder()
+            folder = models_folder(self._settings())
             if folder is None:
                 raise NeedsSetup("No models folder is set.", hint="Choose the folder with your models.")
             program = await asyncio.to_thread(find_runpodctl, self._settings().data_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from yarl import URL
 
 from tests.e2e.proxies import Proxy
 
+_WHOLE = aiohttp.ClientTimeout(total=120)
 _CODES = {
     403: "AccessDenied",
     404: "NoSuchUpload",
@@ -29,8 +31,9 @@ _CODES = {
 class Rule:
     """What befalls the next ``times`` requests that fit.
 
-    ``how``: a status (the server never sees the request), ``reset`` (the connection ends, and the server never
-    sees it), ``done STATUS`` and ``done reset`` (the server does it, and the answer is lost), ``pretend`` (success without the server), ``hold`` (nothing until :meth:`S3Proxy.let_go`).
+    ``how``: a status (the server never sees the request), ``reset`` (the connection ends, and the server
+    never sees it), ``done STATUS`` and ``done reset`` (the server does it, and the answer is lost),
+    ``pretend`` (success without the server), ``hold`` (nothing until :meth:`S3Proxy.let_go`).
     """
 
     how: str
@@ -133,7 +136,7 @@ class S3Proxy(Proxy):
         kept = {k: v for k, v in request.headers.items() if k.lower() not in ("content-length", "expect")}
         url = URL(self.behind + request.raw_path, encoded=True)
         async with self.session.request(
-            request.method, url, headers=kept, data=body, timeout=aiohttp.ClientTimeout(total=120),
+            request.method, url, headers=kept, data=io.BytesIO(body) if body else b"", timeout=_WHOLE,
             skip_auto_headers=("Accept-Encoding", "Content-Type", "User-Agent", "Accept"),
         ) as answer:  # fmt: skip
             passing = (

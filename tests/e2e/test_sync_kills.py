@@ -1,0 +1,129 @@
+"""A sync is killed at random instants, cut off and interrupted; the next start goes on with it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from yarl import URL
+
+from tests.e2e.conftest import Cli, until
+from tests.e2e.volumes import Strike, Volume, hashes, killed_by, server, volume
+from tests.s3 import SERVERS
+
+MIB = 1 << 20
+MB = 1_000_000
+PART, SLOTS, SMALL = 64 * MIB, 4, 8
+#: How the program dies, and when. The plain number: after so many seconds at most, whatever it is at then.
+STAGES = ("time", "small", "part", "complete", "manifest")
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def at(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Path, str]]:
+    with server(tmp_path_factory.mktemp("s3"), request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def vol(at: tuple[str, Path, str], cli: Cli, tmp_path: Path) -> Iterator[Volume]:
+    with volume(at, cli, tmp_path) as made:
+        yield made
+
+
+def fits(stage: str) -> object:
+    def of_this(method: str, url: URL) -> bool:
+        name = url.path.rpartition("/")[2]
+        if stage == "complete":
+            return method == "POST" and "uploadId" in url.query
+        is_own = name in (".sync-manifest.json", "SHA256SUMS")
+        kind = "part" if "partNumber" in url.query else "manifest" if is_own else "small"
+        return method == "PUT" and kind == stage
+
+    return of_this
+
+
+def strike(stage: str, dice: random.Random) -> Strike:
+    when = dice.choice(["before", "after", "answered"])
+    nth = dice.randint(1, 2) if stage != "small" else dice.randint(1, 12)
+    return Strike(when, fits(stage), nth, dice.uniform(0, 0.03))  # type: ignore[arg-type]
+
+
+def filled(path: Path, size: int, dice: random.Random) -> int:
+    """A file whose every block is another; its size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    block = dice.randbytes(MIB)
+    with path.open("wb") as file:
+        for number in range(-(-size // MIB)):
+            file.write((number.to_bytes(8, "big") + block[8:])[: size - number * MIB])
+    return size
+
+
+def survive(vol: Volume, sizes: dict[str, int], stages: list[str], dice: random.Random, rate: str) -> str:
+    """Kill a sync at each of these stages, let the last one end, and check what became of it; the figures."""
+    line = vol.line
+    total = sum(filled(vol.here / name, size, dice) for name, size in sizes.items())
+    killed, lost = Counter[str](), set[str]()
+    for stage in stages:
+        process = vol.start("--limit-rate", rate)
+        timer = None
+        if stage == "time":
+            timer = killed_by(process, dice.uniform(0.3, 4))
+        else:
+            line.strike = strike(stage, dice)
+            line.strike.end = process.kill
+        vol.ended(process, None)
+        line.strike = None
+        if timer is not None:
+            timer.cancel()
+        assert process.returncode in (0, -signal.SIGKILL), vol.said[-1]
+        killed[stage] += process.returncode != 0
+        # What was begun in the last instant is on nobody's record.
+        lost |= line.begun - vol.on_record()
+    vol.run("--verify", "--limit-rate", rate)
+    assert hashes(vol.models) == hashes(vol.here)
+    assert set(vol.manifest()) == set(sizes)
+    # What the server has is not sent again, whether or not the program knew that it has it.
+    sent = Counter(str(url) for method, url in line.stored if method == "PUT" and "models/." not in str(url))
+    again = {url: times for url, times in sent.items() if times > 1 and "SHA256SUMS" not in url}
+    assert again == {}
+    left = vol.open_uploads()
+    assert left <= lost
+    assert not any(each in url for each in left for url in sent)
+    assert vol.on_record() == set()
+    kills = sum(killed.values())
+    assert kills > len(stages) / 2, killed
+    # The lists of models are counted too.
+    again_bytes = line.arrived - total
+    assert again_bytes <= kills * SLOTS * PART + MB
+    return f"{kills} kills {dict(killed)}: {again_bytes / MB:.1f} of {total / MB:.0f} MB sent again"
+
+
+@pytest.mark.timeout(400)
+def test_a_sync_that_is_killed_again_and_again_is_finished_by_the_next_start(vol: Volume) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")
+    sizes = {f"large {n}.safetensors.bin": 70 * MIB for n in range(2)}
+    sizes |= {f"small/{n}.bin": 4 * MB for n in range(13)}
+    print(survive(vol, sizes, list(STAGES), random.Random(seed), "100M"))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3000)
+def test_fifty_kills_of_two_gigabytes(vol: Volume) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    sizes = {f"large {n}.bin": size * MIB for n, size in enumerate((700, 500, 400, 200, 70, 65))}
+    sizes |= {f"small/{n}.bin": MB for n in range(100)}
+    # Ends of files and of lists are few: most kills go to what takes long.
+    stages = dice.choices(STAGES, (4, 2, 3, 1, 1), k=50)
+    print(survive(vol, sizes, stages, dice, "150M"))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from .errors import ComfyRunPodError
 from .jobs.figures import size
 from .s3.records import RunRecord
 from .sync.known import Header
@@ -52,6 +53,12 @@ _RUN_STATES: Final[Mapping[Phase, SyncState]] = {
     Phase.STOPPED: SyncState.CANCELLED,
     Phase.FAILED: SyncState.FAILED,
 }
+#: In English whatever the system speaks, as all that is around them.
+_MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 #: Standings of which the user says file by file whether they are part of a sync, and what is usual.
 USUAL: Final[Mapping[Standing, bool]] = {Standing.HERE: True, Standing.THERE: False}
 
@@ -80,8 +87,13 @@ def row_of(entry: Entry, ticked: bool | None) -> ModelRow:
 
 
 def _versus(what: str, newer: bool, length: int, at: float) -> str:
-    day = datetime.fromtimestamp(at)
-    return f"{what} is {'newer' if newer else 'older'} ({size(length)}, {day.day} {day:%B %Y})."
+    try:
+        day = datetime.fromtimestamp(at)
+    except (ValueError, OverflowError, OSError):
+        # Of a drive or a server whose times are none.
+        return f"{what} has {size(length)}."
+    when = f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+    return f"{what} is {'newer' if newer else 'older'} ({size(length)}, {when})."
 
 
 def moving_row(row: ModelRow, file: FileProgress, *, paused: bool) -> ModelRow:
@@ -121,10 +133,19 @@ _PROOFS: Final[Mapping[str, str]] = {
 }
 
 
-def plan_of(plan: Plan, *, busy: bool, checked_at: float, pod: bool) -> PlanShown:
-    """The card while nothing is moved."""
+def plan_of(
+    plan: Plan, needs: ComfyRunPodError | None, *, busy: bool, checked_at: float, pod: bool
+) -> PlanShown:
+    """The card while nothing is moved.
+
+    Args:
+        needs: why there is no volume to compare with.
+        pod: models go to a pod, and not to the volume.
+    """
     if busy:
         return PlanShown("Comparing…", busy=True)
+    if needs is not None and not pod:
+        return PlanShown(needs.summary, note=needs.hint, role="amber")
     if plan.obstacle:
         return PlanShown(
             "Not enough room on the volume", plan.files, plan.size, plan.obstacle, "red", takes_s=plan.seconds
@@ -151,12 +172,11 @@ def run_of(progress: Progress, started: float) -> RunShown:
     elif progress.waits is not None and state is SyncState.RUNNING:
         state, note, retry = SyncState.WAITING, *progress.waits
     ended = state in (SyncState.FINISHED, SyncState.FAILED, SyncState.CANCELLED)
-    acts = {each.act for each in (*progress.active, *progress.changed)}
     return RunShown(
         done=progress.done, total=progress.total, files_done=progress.files_done, files=progress.files,
         rate=progress.rate, left_s=progress.left_s, state=state, note=note, retry_s=retry,
         failed=progress.failed, took_s=time.monotonic() - started if ended else None,
-        is_down=acts == {Act.DOWNLOAD},
+        is_down=progress.is_down,
     )  # fmt: skip
 
 
@@ -195,9 +215,9 @@ def earlier_of(run: RunRecord, now: float) -> EarlierShown:
         if not days
         else "yesterday"
         if days == 1
-        else f"{then:%A}"
+        else _DAYS[then.weekday()]
         if days < 7
-        else f"{then.day} {then:%B}"
+        else f"{then.day} {_MONTHS[then.month - 1]}"
     )
     return EarlierShown(f"{counted} · {tail}", f"{day} {then:%H:%M}", ok=well)
 

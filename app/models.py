@@ -70,6 +70,7 @@ class Models:
         self._board = Board()
         self._looking: asyncio.Task[None] | None = None
         self._checking = ""
+        self._needs: NeedsSetup | None = None
         self._volumes: tuple[Volume, ...] = ()
         self._asked_volumes = False
         self.runs = SyncRuns(
@@ -123,8 +124,9 @@ class Models:
                 one = await self._current()
                 board.picture = await one.look()
             except NeedsSetup as error:
-                self._show_needs(error)
+                await self._without_volume(error)
                 return
+            self._needs = None
             self._show_all()
             if any(each.standing is Standing.UNVERIFIED for each in board.picture.entries):
                 board.picture = await self._proved(one, None)
@@ -193,30 +195,38 @@ class Models:
     def _show_all(self) -> None:
         self._checking = ""
         rows = self._board.make_rows()
-        if rows or self._board.one is None:
+        if rows:
             self.page.show_empty("")
         else:
-            where = self._board.one.folder
+            where = models_folder(self._ties.settings())
             self.page.show_empty("No models found", f"Looked in {where}.", "Choose another folder", "folder")
         self.page.show_rows(rows)
         self._scope.start(self._show_earlier(), "sync-earlier")
 
-    def _show_needs(self, error: NeedsSetup) -> None:
+    async def _without_volume(self, error: NeedsSetup) -> None:
+        """Say what is missing. Without S3 access the models here are shown all the same, for a pod."""
+        self._needs, folder = error, models_folder(self._ties.settings())
+        if self._board.one is not None:
+            await self._board.one.close()
+            self._board.one = None
+        self._board.picture = Picture(())
+        if folder is not None and self._chosen_volume() is not None:
+            self._board.picture = await self.syncing.here(folder)
+            self._show_all()
+            return
         self.page.show_rows(())
-        if models_folder(self._ties.settings()) is None:
+        if folder is None:
             self.page.show_empty("No models folder", error.sentence, "Choose a folder", "folder")
-        elif self._chosen_volume() is None:
+        else:
             text = "Pick the volume that your endpoint uses."
             self.page.show_empty("No network volume", text, "Choose a volume", "volume")
-        else:
-            self.page.show_empty("The volume cannot be reached", error.sentence, "Open Settings", "key")
 
     def _show_plan(self, *, busy: bool = False) -> None:
         self._board.volume_size = self._size_of(self._chosen_volume())
         plan = self._board.plan()
         at = self._board.picture.at or time.time()
         busy, pod = busy or self._looking is not None, self._transport == "runpodctl"
-        self.page.show_plan(plan_of(plan, busy=busy, checked_at=at, pod=pod))
+        self.page.show_plan(plan_of(plan, self._needs, busy=busy, checked_at=at, pod=pod))
         self._show_volume(plan)
 
     def _show_volume(self, plan: Plan) -> None:
@@ -316,7 +326,7 @@ class Models:
         page.appeared.connect(self.look)
         page.rescan_wanted.connect(self._rescan)
         page.sync_wanted.connect(self._sync)
-        page.send_wanted.connect(self._pod.begin)
+        page.send_wanted.connect(self._sync)
         page.pause_wanted.connect(runs.pause)
         page.resume_wanted.connect(runs.resume)
         page.cancel_wanted.connect(runs.cancel)
@@ -333,7 +343,7 @@ class Models:
 
     def _sync(self) -> None:
         if self._transport == "runpodctl":
-            self._pod.begin()
+            self._pod.begin(self._board.wish().only)
         else:
             self.runs.begin(self._board.wish())
 

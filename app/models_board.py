@@ -59,7 +59,10 @@ class Board:
 
     def plan(self, wish: Wish | None = None) -> Plan:
         if self.one is None:
-            return Plan()
+            # Nothing to compare with: all that is here may go to a pod.
+            chosen = (wish or self.wish()).only or frozenset()
+            here = [each for each in self.picture.entries if str(each.path) in chosen]
+            return Plan(files=len(here), size=sum(each.size for each in here))
         return self.one.plan(self.picture, wish or self.wish(), volume_size=self.volume_size)
 
 

@@ -43,11 +43,14 @@ class PodSending:
         self._page, self._scope = page, scope
         self._syncing, self._settings = syncing, settings
         self._sending: asyncio.Task[None] | None = None
+        self._only: frozenset[str] | None = None
         page.send_cancel_wanted.connect(self.cancel)
         page.send_restart_wanted.connect(self._restart)
 
-    def begin(self) -> None:
+    def begin(self, only: frozenset[str] | None) -> None:
+        """Send these paths of the models folder; None: all."""
         if self._sending is None:
+            self._only = only
             self._sending = self._scope.start(self._send(), "sync-pod")
 
     def cancel(self) -> None:
@@ -64,7 +67,7 @@ class PodSending:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
         self._sending = None
-        self.begin()
+        self.begin(self._only)
 
     async def _send(self) -> None:
         try:
@@ -72,7 +75,7 @@ class PodSending:
             if folder is None:
                 raise NeedsSetup("No models folder is set.", hint="Choose the folder with your models.")
             program = await asyncio.to_thread(find_runpodctl, self._settings().data_dir)
-            items = await self._syncing.items(folder, Rules())
+            items = await self._syncing.items(folder, Rules(), self._only)
             staged = staging_folder(folder)
             batches: list[Batch] = await stage(items, staged, on_state=self._show)
             sender = Sender(program, on_state=self._show)

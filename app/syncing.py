@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from worker.contract import OWN_FOLDER, RESULTS, safe_name
@@ -22,8 +22,8 @@ from .s3.data_centres import MODELS, has_s3
 from .s3.pace import Pace as LastPace
 from .s3.records import RECORDS, Records, RunRecord
 from .settings import Settings
-from .sync.compare import place_here
-from .sync.model import Act, Phase, Picture, Plan, Progress, Standing, Step, Wish
+from .sync.compare import checked, place_here
+from .sync.model import Act, Entry, Phase, Picture, Plan, Progress, Standing, Step, Wish
 from .sync.runpodctl.model import Item
 from .sync.scan import Rules, scan
 from .sync.sync import ModelSync
@@ -136,8 +136,21 @@ class Syncing:
                 steps.append(step)
         return Plan(tuple(steps), len(steps), sum(step.size for step in steps))
 
-    async def items(self, folder: Path, rules: Rules) -> list[Item]:
-        """All models of a folder for a pod, with the hashes that are known.
+    async def here(self, folder: Path) -> Picture:
+        """The models of a folder, without a volume to compare with. Raises BadInput: there is no folder."""
+
+        def look(stop: threading.Event) -> Picture:
+            found = scan(folder, Rules(), stop).files
+            entries = (checked(Entry(each.path, each, None, Standing.HERE)) for each in found)
+            return Picture(tuple(entries), at=time.time())
+
+        return await in_thread(look, leave_s=_LEAVE_S)
+
+    async def items(self, folder: Path, rules: Rules, only: Collection[str] | None = None) -> list[Item]:
+        """Models of a folder for a pod, with the hashes that are known.
+
+        Args:
+            only: these paths; None: all.
 
         Raises:
             BadInput: when there is no such folder, or nothing in it.
@@ -145,7 +158,8 @@ class Syncing:
         records = await self.records()
 
         def look(stop: threading.Event) -> list[Item]:
-            found = scan(folder, rules, stop).files
+            files = scan(folder, rules, stop).files
+            found = [each for each in files if only is None or str(each.path) in only]
             known = {each.path: records.hashes(each.place, each.mark) for each in found}
             return [
                 Item(

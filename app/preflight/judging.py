@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,12 +50,12 @@ class Here:
 
     Attributes:
         catalogue: its ComfyUI's node types, with the custom nodes that bring them.
-        models_dir: its ComfyUI's models.
+        models_dirs: where models are, the first one first.
         pace: how fast files were last sent to a volume, in bytes per second; None when none were.
     """
 
     catalogue: Catalogue | None = None
-    models_dir: Path | None = None
+    models_dirs: tuple[Path, ...] = ()
     pace: float | None = None
 
 
@@ -165,7 +166,7 @@ def _lack(problem: Problem, place: Place, here: Here, packs: Mapping[str, str]) 
         return replace(base, kind="node", text=text, name=name, pack=pack)
     if problem.kind == "missing_model":
         name, folder = str(problem.wanted)[:500], problem.folder.removeprefix("models").strip("/")
-        path, size = _found(here.models_dir, folder, name) if place.target != LOCAL else (None, None)
+        path, size = _found(here.models_dirs, folder, name) if place.target != LOCAL else (None, None)
         text = f"{_where(place, models=True)} has no {name}{f' in {folder}' if folder else ''}."
         if size is not None:
             takes = f", about {span(size / here.pace)} to send" if here.pace else ""
@@ -206,12 +207,12 @@ def _where(place: Place, *, models: bool = False) -> str:
     return f"The volume of {place.name}" if models else f"The image of {place.name}"
 
 
-def _found(models_dir: Path | None, folder: str, name: str) -> tuple[Path | None, int | None]:
+def _found(models_dirs: Sequence[Path], folder: str, name: str) -> tuple[Path | None, int | None]:
     """A model's file on this computer, and its size in bytes."""
     path = PurePosixPath(name.replace("\\", "/"))
-    if models_dir is None or not folder or path.is_absolute() or ".." in path.parts:
+    if not folder or path.is_absolute() or ".." in path.parts:
         return None, None
-    for each in (folder, *_ALSO.get(folder, ())):
+    for models_dir, each in product(models_dirs, (folder, *_ALSO.get(folder, ()))):
         file = models_dir.joinpath(each, *path.parts)
         try:
             if file.is_file():

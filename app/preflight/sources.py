@@ -92,10 +92,10 @@ class Sources:
     async def here(self) -> Here:
         """What this computer has."""
         settings = self._settings()
-        folder = settings.comfyui_dir
+        own = None if settings.comfyui_dir is None else settings.comfyui_dir / "models"
         pace = await asyncio.to_thread(Pace(settings.data_dir).last)
-        models = None if folder is None else folder / "models"
-        return Here((await self.place(LOCAL)).catalogue, models, pace)
+        folders = tuple(each for each in (settings.models_dir, own) if each is not None)
+        return Here((await self.place(LOCAL)).catalogue, folders, pace)
 
     async def folders(self) -> ComfyFolders:
         """The folders of this computer's ComfyUI: those it uses while it runs, else those where it lies."""

@@ -7,7 +7,6 @@ JSON, then the tensors. So a file proves its own length.
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 #: Bytes; the format's own limit for its header.
 _MOST_HEADER = 100_000_000
 _MOST_TRIGGERS, _MOST_TEXT = 20, 300
+#: No file is longer; a number in a header may have thousands of digits.
+_MOST_SIZE = 1 << 62
 #: What trainers write into the header, most telling first.
 _BASES = (
     *("modelspec.architecture", "ss_base_model_version", "ss_sd_model_name", "base_model"),
@@ -109,17 +110,19 @@ def _parsed(raw: bytes, size: int, start: int) -> Header:
 
 def _end_of(tensor: Any) -> int:
     offsets = tensor.get("data_offsets") if isinstance(tensor, dict) else None
-    if isinstance(offsets, list) and len(offsets) == 2 and isinstance(offsets[1], int) and offsets[1] >= 0:
-        return offsets[1]
+    if isinstance(offsets, list) and len(offsets) == 2:
+        end = offsets[1]
+        if isinstance(end, int) and 0 <= end < _MOST_SIZE:
+            return end
     raise Truncated("Its header cannot be read.")
 
 
 def _told(said: Mapping[str, Any], tensors: Mapping[str, Any]) -> Header:
     types: dict[str, int] = {}
     for each in tensors.values():
-        name, shape = str(each.get("dtype") or ""), each.get("shape")
-        numbers = [n for n in shape if isinstance(n, int)] if isinstance(shape, list) else []
-        types[name] = types.get(name, 0) + math.prod(numbers)
+        name, (start, end) = _text(each.get("dtype")), each["data_offsets"]
+        # By their bytes: what it says of shapes nobody has checked.
+        types[name] = types.get(name, 0) + (end - start if isinstance(start, int) else 0)
     details = [(caption, _text(said.get(key))) for key, caption in _MAKERS]
     return Header(
         kind=_kind(said, tensors),
@@ -157,7 +160,8 @@ def _triggers(said: Mapping[str, Any]) -> tuple[str, ...]:
     for tags in by_folder.values() if isinstance(by_folder, dict) else ():
         for tag, count in tags.items() if isinstance(tags, dict) else ():
             if isinstance(count, int):
-                counts[tag.strip()] = counts.get(tag.strip(), 0) + count
+                word = _text(tag)
+                counts[word] = counts.get(word, 0) + count
     best = max(counts.values(), default=0)
     # A trigger word is in every caption; what is in some only describes the pictures.
     always = [tag for tag, count in counts.items() if tag and count == best]
@@ -165,4 +169,7 @@ def _triggers(said: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _text(value: Any) -> str:
-    return " ".join(value.split())[:_MOST_TEXT] if isinstance(value, str) else ""
+    """In one line, and nothing that cannot be shown: JSON allows for halves of signs."""
+    if not isinstance(value, str):
+        return ""
+    return " ".join(value.encode("utf-8", "replace").decode().split())[:_MOST_TEXT]

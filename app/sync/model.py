@@ -196,6 +196,7 @@ class Progress:
         changed: the files of which there is news since the last time.
         active: the files that are under way.
         moved: all bytes that went over the line, those that had to go again among them.
+        is_down: all of it comes here.
     """
 
     phase: Phase
@@ -211,3 +212,4 @@ class Progress:
     active: tuple[FileProgress, ...] = ()
     moved: int = 0
     problem: Problem | None = None
+    is_down: bool = False

@@ -35,11 +35,13 @@ def make_plan(
     moving = [step for step in steps if step.act is not Act.DELETE]
     size = sum(step.size for step in moving)
     grows = sum(_growth(step) for step in steps)
-    begun = sum(entry.begun for entry in picture.entries)
-    free = None if volume_size is None else max(0, volume_size - picture.used)
     uploads = [step for step in moving if step.act is Act.UPLOAD]
-    peak = grows + sum(step.there.size for step in uploads if step.there is not None) - begun
-    obstacle, warnings = "", list(_warnings(picture, uploads, free))
+    # Parts of uploads that were begun take room that no list shows.
+    begun = {entry.path: entry.begun for entry in picture.entries}
+    there = sum(begun.get(step.path, 0) for step in uploads)
+    free = None if volume_size is None else max(0, volume_size - picture.used - sum(begun.values()))
+    peak = grows + sum(step.there.size for step in uploads if step.there is not None) - there
+    obstacle, warnings = "", _warnings(picture, uploads, free, peak)
     if uploads and free is not None and peak > free:
         up = sum(step.size for step in uploads)
         obstacle = f"{up / GB:.1f} GB to upload, {free / GB:.1f} GB free."
@@ -49,7 +51,7 @@ def make_plan(
         size=size,
         free=free,
         grows=grows,
-        seconds=size / rate if rate and size else None,
+        seconds=(size - there) / rate if rate and size else None,
         warnings=tuple(warnings),
         obstacle=obstacle,
     )
@@ -99,12 +101,11 @@ def _growth(step: Step) -> int:
     return -before if step.act is Act.DELETE else 0
 
 
-def _warnings(picture: Picture, uploads: Sequence[Step], free: int | None) -> list[str]:
+def _warnings(picture: Picture, uploads: Sequence[Step], free: int | None, peak: int) -> list[str]:
     found = list(picture.notes)
     if uploads and free is not None:
         largest = max(step.size for step in uploads)
-        up = sum(step.size for step in uploads)
-        if up <= free < up + largest:
+        if peak <= free < peak + largest:
             # While parts are joined, both they and the whole take room.
             found.append(f"The volume will be nearly full: {free / GB:.1f} GB are free.")
     broken = [entry.path.name for entry in picture.entries if entry.standing is Standing.BROKEN]

@@ -50,7 +50,7 @@ class Rules:
 
 def _fits(path: PurePosixPath, pattern: str) -> bool:
     """A pattern stands for names, for whole paths, or for all that lies in a folder."""
-    wanted = pattern.casefold().strip("/")
+    wanted = unicodedata.normalize("NFC", pattern).casefold().strip("/")
     whole = str(path).casefold()
     return (
         fnmatch.fnmatchcase(path.name.casefold(), wanted)
@@ -71,14 +71,15 @@ def scan(folder: Path, rules: Rules, stop: threading.Event) -> Scan:
     """Look at all files. Blocks.
 
     Raises:
-        BadInput: when there is no such folder.
+        BadInput: when there is no such folder, or it cannot be read.
         Stopped: when asked to stop.
     """
     if not folder.is_dir():
         raise BadInput(f"There is no folder {folder}.", hint="Choose the folder with your models.")
     files: dict[PurePosixPath, LocalFile] = {}
     left_out: list[tuple[PurePosixPath, str, LocalFile | None]] = []
-    for relative, place in _walk(folder, PurePosixPath(), (), stop):
+    unread: list[tuple[PurePosixPath, str]] = []
+    for relative, place in _walk(folder, PurePosixPath(), (), stop, unread):
         path = PurePosixPath(unicodedata.normalize("NFC", str(relative)))
         if not rules.take(path):
             continue
@@ -97,28 +98,43 @@ def scan(folder: Path, rules: Rules, stop: threading.Event) -> Scan:
             left_out.append((PurePosixPath(str(relative)), why, found))
             continue
         files[path] = found
+    for path, why in unread:
+        if path == PurePosixPath():
+            raise BadInput(f"The folder {folder} cannot be read: {why}.", hint="Look at who may read it.")
+        left_out.append((path, f"This folder cannot be read: {why}.", None))
     return Scan(tuple(sorted(files.values(), key=lambda each: str(each.path))), tuple(left_out))
 
 
 def twins(paths: Iterator[PurePosixPath]) -> dict[PurePosixPath, PurePosixPath]:
-    """Paths that differ in letter case only, each with another: some systems have room for one of them."""
+    """Paths that differ in letter case or in how accents are written only, each with another.
+
+    Some systems have room for one of them.
+    """
     seen: dict[str, PurePosixPath] = {}
     found: dict[PurePosixPath, PurePosixPath] = {}
     for path in paths:
-        other = seen.setdefault(str(path).casefold(), path)
+        other = seen.setdefault(unicodedata.normalize("NFC", str(path)).casefold(), path)
         if other != path:
             found[path], found[other] = other, path
     return found
 
 
 def _walk(
-    folder: Path, relative: PurePosixPath, above: tuple[tuple[int, int], ...], stop: threading.Event
+    folder: Path,
+    relative: PurePosixPath,
+    above: tuple[tuple[int, int], ...],
+    stop: threading.Event,
+    unread: list[tuple[PurePosixPath, str]],
 ) -> Iterator[tuple[PurePosixPath, Path]]:
     go_on(stop)
     try:
         stat = folder.stat()
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
+        # Of names that are one in NFC the one that is so already comes first, and is taken.
+        entries = sorted(
+            os.scandir(folder), key=lambda each: (not unicodedata.is_normalized("NFC", each.name), each.name)
+        )
+    except OSError as error:
+        unread.append((relative, str(error.strerror)))
         return
     here = (stat.st_dev, stat.st_ino)
     if (here in above and stat.st_ino) or len(above) > _DEEPEST:
@@ -131,6 +147,6 @@ def _walk(
             continue
         if is_folder:
             if entry.name.casefold() not in _FOLDERS_PASSED_OVER:
-                yield from _walk(path, relative / entry.name, (*above, here), stop)
+                yield from _walk(path, relative / entry.name, (*above, here), stop, unread)
         elif is_file:
             yield relative / entry.name, path

@@ -17,7 +17,7 @@ from worker.contract import OWN_FOLDER, RESULTS
 from ..errors import BadInput, ComfyRunPodError
 from ..s3.access import VolumeAccess
 from ..s3.body import Limit, hashes_of
-from ..s3.bucket import Bucket
+from ..s3.bucket import Bucket, Stat
 from ..s3.data_centres import MODELS
 from ..s3.errors import FileChanged
 from ..s3.flow import Crew, Flow
@@ -125,7 +125,7 @@ class ModelSync:
             for each in picture.entries
             if known is not None
             and each.there is not None
-            and (sha256 := known.sha256_there(each.path, each.there)) is not None
+            and (sha256 := known.sha256_there(each.path, each.there))
         }
         rate = LastPace(self._data_dir).last()
         return make_plan(picture, wish, self.folder, volume_size=volume_size, rate=rate, sha256_of=sha256_of)
@@ -242,13 +242,16 @@ class ModelSync:
 
             try:
                 hashes = self._hashes(entry.here.place, stop, count)
-                now, how = proved(entry, hashes, known, self.bucket, flow, read_back=read_back)
+                now, how = proved(
+                    *(entry, hashes, known, self.bucket, flow), read_back=read_back, always=only is not None
+                )
             except FileChanged as error:
                 now, how = replace(entry, standing=Standing.LEFT_OUT, why=str(error)), ""
             if now.standing is Standing.SAME and how in ("etag", "sha256"):
-                self._records.note_proof(
-                    self.bucket.name, entry.there.key, entry.there.etag, entry.there.size, hashes.sha256
-                )
+                self._note(entry.there, hashes.sha256)
+            elif now.standing is Standing.DIFFERS and how == "spot":
+                # Else its ETag would be believed again.
+                self._note(entry.there, "")
             found[entry.path] = now
             done = start + entry.size
             tell(Proving(done, total, entry.path))
@@ -256,6 +259,9 @@ class ModelSync:
             known, hashes=self._records.all_hashes(), proofs=self._records.proofs(self.bucket.name)
         )
         return replace(picture, entries=tuple(found.get(each.path, each) for each in picture.entries))
+
+    def _note(self, there: Stat, sha256: str) -> None:
+        self._records.note_proof(self.bucket.name, there.key, there.etag, there.size, sha256)
 
     def _hashes(
         self, file: Path, stop: threading.Event, count: Callable[[int], None] = lambda _: None

@@ -60,8 +60,10 @@ class Tally:
         self._problem: Problem | None = None
 
     def to(self, file: File, phase: FilePhase, *, proof: str = "", problem: Problem | None = None) -> None:
-        """A file is further, or back in the queue."""
+        """A file is further, or back in the queue. After the end only that it has arrived is news."""
         with self._lock:
+            if self._phase is not Phase.RUNNING and phase is not FilePhase.DONE:
+                return
             self._to(file, phase)
             file.proof = proof or file.proof
             file.problem = problem

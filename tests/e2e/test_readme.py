@@ -17,6 +17,7 @@ from app.endpoint.local import LocalEndpoint
 from app.services import demo_worker_env
 from tests.e2e.conftest import ROOT, Cli, until
 from tests.e2e.test_local import stand_in
+from tests.s3 import ACCESS, SECRET, s3_server
 
 RESULTS = ROOT / "results"
 Trusting = Callable[[Mapping[str, str]], dict[str, str]]
@@ -69,6 +70,17 @@ async def runpod_stand_in(tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 @pytest.fixture
+def volume(tmp_path: Path) -> Iterator[str]:
+    """A network volume's S3 API, as variables of a shell."""
+    (tmp_path / "s3" / "vol0123").mkdir(parents=True)
+    with s3_server(tmp_path / "s3") as url:
+        yield (
+            f"RUNPOD_S3_URL={url} RUNPOD_VOLUME_ID=vol0123 RUNPOD_DATACENTER=EU-RO-1"
+            f" RUNPOD_S3_ACCESS_KEY={ACCESS} RUNPOD_S3_SECRET_KEY={SECRET}"
+        )
+
+
+@pytest.fixture
 def results() -> Iterator[Path]:
     if RESULTS.exists():
         pytest.fail(f"{RESULTS} is in the way")
@@ -78,12 +90,16 @@ def results() -> Iterator[Path]:
 
 @pytest.mark.timeout(300)
 def test_every_command_works(
-    cli: Cli, home: Path, results: Path, runpod_stand_in: tuple[str, str], trusting: Trusting
+    cli: Cli, home: Path, results: Path, runpod_stand_in: tuple[str, str], volume: str, trusting: Trusting
 ) -> None:
     base, key = runpod_stand_in
+    lora = home / "ComfyUI" / "models" / "loras" / "film.pt"
+    lora.parent.mkdir(parents=True, exist_ok=True)
+    lora.write_bytes(b"a model")
     # The key in the README is a placeholder; everything else is typed as it stands there.
     script = "set -eu\n" + "\n".join(f"echo '>>>' {n}\n{line}" for n, line in enumerate(commands()))
     script = script.replace("RUNPOD_API_KEY=your-key", f"RUNPOD_API_KEY={key}")
+    script = script.replace("./run.sh sync", f"{volume} ./run.sh sync")
     env = {**trusting(cli.env), "HOME": str(home), "RUNPOD_ENDPOINT_BASE_URL": base}
     env["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     ran = subprocess.run(
@@ -102,6 +118,8 @@ def test_every_command_works(
     assert "idle" in health
     (served,) = (said[line] for line in commands() if "serve" in line)
     assert re.search(r"http://127\.0\.0\.1:\d+/v2/demo", served)
+    there = home / "s3" / "vol0123" / "comfyui" / "models" / "loras" / "film.pt"
+    assert there.read_bytes() == b"a model"
     shown = {path for line in runs for path in said[line].splitlines()}
     assert {str(path) for path in results.iterdir()} == shown
 

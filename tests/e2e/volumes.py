@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiohttp import web
 from yarl import URL
 
@@ -217,7 +216,3 @@ def killed_by(process: subprocess.Popen[str], after_s: float) -> threading.Timer
     timer.start()
     return timer
 
-
-@pytest.fixture
-def nothing() -> None:
-    """Pytest wants a fixture's module to be a test's own; this one has none."""

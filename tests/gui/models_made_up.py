@@ -104,7 +104,7 @@ KNOWN = KnownShown(
 _CODE = "8338-galileo-collect-fidel"
 SEND = SendShown(
     "Waiting for the pod to receive", _CODE, f"runpodctl receive {_CODE}",
-    "tar -xf comfy-models-1.tar -C /workspace/ComfyUI/models", 0, round(8.1 * GB),
+    "python3 comfy-1f0c77ab-extract.py", 0, round(8.1 * GB),
     note="The code works once. The pod needs runpodctl, which RunPod's images have.", batch="1 of 3",
 )  # fmt: skip
 

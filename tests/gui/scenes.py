@@ -33,6 +33,7 @@ from app.log_lines import LineReader
 from app.panel import Panel
 from app.settings import Secret, Settings
 from app.ui.comfyui.shown import Figures, InstallFacts, NodeFacts, Options, PackRow
+from app.ui.models.page import ModelsPage
 from app.ui.notices import Notice
 from app.ui.theme import Theme
 from app.workflows.parameters import Expected
@@ -390,27 +391,31 @@ async def comfyui_page(panel: Panel) -> None:
     await until(lambda: page.log.pane.line_count() > 30)
 
 
+async def _shown_models(panel: Panel) -> ModelsPage:
+    """The page in sight, and nobody at work that would look at folders and volumes that are not there."""
+    panel.window.show_page("models")
+    await until(lambda: not panel.scope._tasks)
+    panel.window.models.show_empty("")
+    return panel.window.models
+
+
 async def _models(panel: Panel) -> None:
     """A sync under way, as the design has it."""
-    panel.window.show_page("models")
-    models_made_up.syncing(panel.window.models)
+    models_made_up.syncing(await _shown_models(panel))
 
 
 async def _models_plan(panel: Panel) -> None:
-    panel.window.show_page("models")
-    models_made_up.plan(panel.window.models)
+    models_made_up.plan(await _shown_models(panel))
 
 
 async def _models_empty(panel: Panel) -> None:
-    panel.window.show_page("models")
-    panel.window.models.show_empty(
+    (await _shown_models(panel)).show_empty(
         "No network volume", "Pick the volume that your endpoint uses.", "Choose a volume"
     )
 
 
 async def _models_send(panel: Panel) -> None:
-    panel.window.show_page("models")
-    models_made_up.send(panel.window.models)
+    models_made_up.send(await _shown_models(panel))
 
 
 SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {

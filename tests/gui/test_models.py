@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
+import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton, QWidget
 
+from app.files import resource
+from app.jobs.states import State
 from app.panel import Panel
 from app.s3.access import VolumeAccess
 from app.s3.bucket import Bucket
@@ -23,9 +30,11 @@ from app.ui.models.page import ModelsPage
 from app.ui.models.shown import Choice, RowState
 from app.ui.theme import Theme
 from app.ui.widgets.floating import Question
+from tests.e2e.conftest import written
 from tests.gui.harness import on_loop, until
 from tests.s3 import ACCESS, SECRET, s3_server
 from tests.s3_proxy import S3Proxy
+from worker.process import free_port
 
 VOLUME = "vol0123"
 LORA, BIG, ONLY_THERE = "loras/film.pt", "checkpoints/big.bin", "vae/there.bin"
@@ -184,6 +193,139 @@ async def test_a_sync_is_paused_cut_off_and_goes_on_at_the_next_start(
     assert (volume / "comfyui/models" / BIG).read_bytes() == (models / BIG).read_bytes()
     # The part that had arrived was not sent again.
     assert proxy.bodies() - sent < 10 * MB
+
+
+def needing(ckpt: str, home: Path) -> Path:
+    """A workflow that loads a checkpoint."""
+    flow: dict[str, Any] = {
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": ckpt}},
+        "2": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+        "3": {"class_type": "VAEDecode", "inputs": {"samples": ["2", 0], "vae": ["1", 2]}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+    }
+    return written(home / f"needs {ckpt}.json", flow)
+
+
+@on_loop
+async def test_jobs_that_wait_for_a_model_go_on_when_it_has_come(
+    theme: Theme, home: Path, monkeypatch: pytest.MonkeyPatch, proxy: S3Proxy, volume: Path, models: Path
+) -> None:
+    for name in ("one.safetensors", "two.safetensors"):
+        (models / "checkpoints" / name).write_bytes(safetensors(name))
+    (models / BIG).unlink()
+    # Else it would not be known that the volume's models are there.
+    (volume / "comfyui/models/checkpoints").mkdir(parents=True)
+    (volume / "comfyui/models/checkpoints/other.safetensors").write_bytes(safetensors("other"))
+    # What a worker there has told of its nodes: without it nobody could be sure.
+    kept = json.loads(gzip.decompress(resource("nodes.json.gz").read_bytes()))
+    (volume / ".comfy-runpod/catalogue").mkdir(parents=True)
+    (volume / ".comfy-runpod/catalogue/0.json").write_text(
+        json.dumps({name: {**node, "python_module": "nodes"} for name, node in kept["nodes"].items()}),
+        "utf-8",
+    )
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    for key, value in (
+        ("RUNPOD_API_KEY", "rpa_0123456789"), ("RUNPOD_ENDPOINT_ID", "abc123def456"),
+        ("RUNPOD_ENDPOINT_BASE_URL", nowhere), ("RUNPOD_API_BASE_URL", nowhere),
+    ):  # fmt: skip
+        monkeypatch.setenv(key, value)
+    async with running(theme, home, monkeypatch, proxy, volume, models) as panel:
+        page = await looked(panel)
+        panel.state.put("asked_targets", ["abc123def456"])
+        await panel._change({"target": "abc123def456"})
+        panel.actions.run_files([needing("one.safetensors", home), needing("two.safetensors", home)])
+
+        def states() -> list[State]:
+            return [entry.job.state for entry in panel.model.jobs.values()]
+
+        await until(lambda: states() == [State.ON_HOLD] * 2)
+        # One by its own button …
+        first = next(job for job in panel.model.jobs if "one" in panel.model.jobs[job].job.name)
+        panel.actions.upload_and_run(first)
+        await until(lambda: states().count(State.ON_HOLD) == 1)
+        assert (volume / "comfyui/models/checkpoints/one.safetensors").is_file()
+        # … and the other since a sync brought what it waits for.
+        await until(lambda: state(page, "checkpoints/two.safetensors") is RowState.LOCAL_ONLY)
+        await until(lambda: not panel.models.runs.is_running)
+        page.sync_wanted.emit()
+        await until(lambda: states().count(State.ON_HOLD) == 0)
+        assert (volume / "comfyui/models/checkpoints/two.safetensors").is_file()
+
+
+def safetensors(text: str) -> bytes:
+    header = json.dumps({"__metadata__": {"modelspec.title": text}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+#: Speaks as runpodctl's source says it does, and lays the files where a pod's folder would be.
+FAKE = """#!{python}
+import os, shutil, sys
+def err(text): os.write(2, text.encode())
+os.write(1, b"8338-galileo-collect-fidel-1\\n")
+err("code is: 8338-galileo-collect-fidel-1\\non the other computer run\\n\\n"
+    "runpodctl receive 8338-galileo-collect-fidel-1\\n")
+sys.stdin.read(0)
+err("\\nsending (->203.0.113.7:51820)\\n")
+for name in sys.argv[2:]:
+    size = os.path.getsize(name)
+    for percent in (0, 50, 100):
+        err(f"\\r{{name}} {{percent:3d}}% |#| ({{size * percent // 100}}/{{size}} B, 52 MB/s)")
+    shutil.copy(name, {pod!r})
+err("\\n")
+"""
+
+
+@on_loop
+async def test_where_there_is_no_s3_the_models_go_to_a_pod_by_a_code(
+    theme: Theme, home: Path, monkeypatch: pytest.MonkeyPatch, models: Path, tmp_path: Path
+) -> None:
+    pod, own = tmp_path / "pod", home / "data" / "bin"
+    pod.mkdir()
+    (models / BIG).write_bytes(b"not so big")
+    monkeypatch.setenv("RUNPOD_VOLUME_ID", "vol0123")
+    monkeypatch.setenv("RUNPOD_DATACENTER", "AP-JP-1")
+    monkeypatch.setenv("COMFY_RUNPOD_MODELS", str(models))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    panel = Panel(theme, Settings.load())
+    going = asyncio.create_task(panel.run([]), name="panel-under-test")
+    try:
+        await until(lambda: panel.desk.is_runner)
+        panel.window.show_page("models")
+        page = await looked(panel)
+        assert "no S3 API in AP-JP-1" in page.card.title.text()
+        page.transport_chosen.emit("runpodctl")
+        await until(lambda: "2 files" in page.card.title.text())
+        # Not on this computer yet: how to get it is said, and nothing is lost by that.
+        page.sync_wanted.emit()
+        await until(lambda: any("releases" in text for text in texts(page.send)))
+        page.send_cancel_wanted.emit()
+        own.mkdir()
+        (own / "runpodctl").write_text(FAKE.format(python=sys.executable, pod=str(pod)), "utf-8")
+        (own / "runpodctl").chmod(0o700)
+        page.sync_wanted.emit()
+        await until(lambda: any("Sent, not yet verified" in text for text in texts(page.send)))
+        assert page.send.code.text() == "8338-galileo-collect-fidel-1"
+        script = next(each.name for each in pod.iterdir() if each.suffix == ".py")
+        assert f"python3 {script}" in texts(page.send)
+    finally:
+        panel.end()
+        await going
+        panel.window.deleteLater()
+    command = [sys.executable, str(pod / script), "--target", str(tmp_path / "volume")]
+    done = await asyncio.to_thread(subprocess.run, command, cwd=pod, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in (LORA, BIG):
+        assert (tmp_path / "volume" / name).read_bytes() == (models / name).read_bytes()
+    assert not (models.parent / ".comfy-runpod-staging").exists()
+
+
+def texts(root: QWidget) -> list[str]:
+    """All that can be read in it."""
+    return [
+        str(each.text())
+        for each in root.findChildren(QWidget)
+        if each.isVisibleTo(root) and hasattr(each, "text")
+    ]
 
 
 @on_loop

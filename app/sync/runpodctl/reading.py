@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from ...errors import BadInput
+from ...threads import go_on
 
-T = TypeVar("T")
 _PIECE = 1 << 20
 #: Seconds between two reports.
 PAUSE_S = 0.1
 
 
-class Stopped(Exception):
-    """The task that waits for this thread was cancelled."""
-
-
 class Watch:
-    """Counts what a thread has read, reports it now and then, and raises Stopped when it shall end.
+    """Counts what a thread has read, reports it now and then, and raises Stopped when it is asked to end.
 
     Attributes:
         total: bytes that will be read, as far as that is known.
     """
 
-    def __init__(self, report: Callable[[int, int], None], total: int = 0) -> None:
-        self._stop = threading.Event()
+    def __init__(self, report: Callable[[int, int], None], stop: threading.Event, total: int = 0) -> None:
+        self._stop = stop
         self._report = report
         self._told = 0.0
         self.done = 0
         self.total = total
 
-    def stop(self) -> None:
-        self._stop.set()
-
     def check(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
+        """Raises Stopped."""
+        go_on(self._stop)
 
     def read(self, size: int) -> None:
         """``size`` more bytes were read."""
@@ -82,20 +73,3 @@ def sha256_of(path: Path, size: int, watch: Watch) -> str:
 
 def changed(path: Path) -> BadInput:
     return BadInput(f"{path} has changed meanwhile.", hint="Scan the models folder again, then send.")
-
-
-async def in_thread(work: Callable[[Watch], T], watch: Watch) -> T:
-    """Do blocking work in a thread. When the task is cancelled, the work is stopped before that is told."""
-    working = asyncio.ensure_future(asyncio.to_thread(work, watch))
-    cancelled: asyncio.CancelledError | None = None
-    while not working.done():
-        try:
-            await asyncio.wait([working])
-        except asyncio.CancelledError as error:
-            watch.stop()
-            cancelled = error
-    if cancelled is not None:
-        if not working.cancelled():
-            working.exception()  # else asyncio complains that nobody looked at it
-        raise cancelled
-    return working.result()

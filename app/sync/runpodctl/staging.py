@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import BadInput, NeedsSetup
+from ...threads import in_thread
 from . import record
 from .archive import content_of, size_of, split, write_zip
 from .manifest import along, script_name, set_id_of
 from .model import Batch, Entry, Item, OnState, Phase, SendState, Unit
 from .names import checked_path, flat_names
-from .reading import Watch, changed, in_thread, sha256_of
+from .reading import Watch, changed, sha256_of
 
 _GB = 1_000_000_000
 
@@ -92,8 +93,8 @@ async def stage(
     paths = [checked_path(item.path) for item in items]
     if len(set(paths)) < len(paths):
         raise BadInput("One file is to be sent twice.")
-    watch = Watch(report, sum(item.size for item in items if item.sha256 is None))
-    return await in_thread(lambda watch: _stage(items, folder, limits or Limits(), watch), watch)
+    total = sum(item.size for item in items if item.sha256 is None)
+    return await in_thread(lambda stop: _stage(items, folder, limits or Limits(), Watch(report, stop, total)))
 
 
 def _stage(items: Sequence[Item], folder: Path, limits: Limits, watch: Watch) -> list[Batch]:

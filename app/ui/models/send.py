@@ -89,10 +89,12 @@ class SendCard(QFrame):
         self.code.setText(send.code)
         self.code.setAccessibleName(f"One-time code: {send.code}")
         self.copy.text_to_copy = send.code
-        for box, line, text in (
-            (self._receive_box, self.receive, send.receive), (self._extract_box, self.extract, send.extract)
-        ):  # fmt: skip
-            box.setVisible(with_code and bool(text))
+        # When all is sent the second command is still to come: only it tells whether all arrived.
+        for box, line, text, is_due in (
+            (self._receive_box, self.receive, send.receive, with_code),
+            (self._extract_box, self.extract, send.extract, bool(send.code)),
+        ):
+            box.setVisible(is_due and bool(text))
             line.show_text(text)
         self._show_figures(send)
         for label, text in ((self.problem, send.problem), (self.note, send.note)):

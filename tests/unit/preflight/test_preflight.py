@@ -68,7 +68,7 @@ def test_a_model_that_the_volume_lacks_is_named_with_the_file_on_this_computer(t
     there.parent.mkdir(parents=True)
     there.write_bytes(b"x" * 2_000_000)
     place = at(catalogue(), checkpoints={"sdxl/base_1.0.safetensors"})
-    (lack,) = judged(FLOW, place, Here(models_dir=tmp_path), files=FILES).lacks
+    (lack,) = judged(FLOW, place, Here(models_dirs=(tmp_path / "none", tmp_path)), files=FILES).lacks
     assert (lack.kind, lack.name, lack.folder) == ("model", "sdxl/base.safetensors", "checkpoints")
     assert (lack.here, lack.size, lack.node_id) == (there, 2_000_000, "4")
     assert lack.closest == ("sdxl/base_1.0.safetensors",)
@@ -81,7 +81,7 @@ def test_a_models_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
     (tmp_path / "models").mkdir()
     (tmp_path / "secret.safetensors").write_bytes(b"")
     flow = {**FLOW, "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": name}}}
-    here = Here(models_dir=tmp_path / "models")
+    here = Here(models_dirs=(tmp_path / "models",))
     (lack,) = judged(flow, at(catalogue(), checkpoints={"x.safetensors"}), here, files=FILES).lacks
     assert (lack.kind, lack.here) == ("model", None)
 
@@ -209,7 +209,7 @@ def test_a_model_that_is_here_says_how_long_it_takes_to_send(tmp_path: Path) -> 
         **FLOW,
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "base.safetensors"}},
     }
-    here = Here(models_dir=tmp_path / "models", pace=5_000_000.0)
+    here = Here(models_dirs=(tmp_path / "models",), pace=5_000_000.0)
     (lack,) = judged(flow, at(catalogue(), checkpoints={"other.safetensors"}), here, files=FILES).lacks
     assert lack.text.endswith("It is on this computer, 600 MB, about 2 min to send.")
 

@@ -125,6 +125,9 @@ class SyncRuns:
         self._running = self._scope.start(self._alone(work), name)
         if self._running is None:
             work.close()
+        else:
+            # Cancelled before its first step the task never gets to it.
+            self._running.add_done_callback(lambda _: work.close())
 
     async def _alone(self, work: Coroutine[Any, Any, None]) -> None:
         try:

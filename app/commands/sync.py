@@ -69,6 +69,9 @@ async def _sync(
     if plan.steps:
         progress = await _carried_out(syncing, one, plan, wish, arguments)
         ended = Phase.FAILED if progress.failed else progress.phase
+    elif one.left:
+        # A sync that was killed had brought files, and not come to note it.
+        await syncing.carry_out(one, plan, wish)
     wrong = 0
     if arguments.verify:
         wrong = await _verified(one, rules, arguments)

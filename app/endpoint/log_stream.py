@@ -116,6 +116,8 @@ class LogStream:
         task = asyncio.get_running_loop().create_task(self._run(work), name="worker-log")
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
+        # Cancelled before its first step the task never gets to it.
+        task.add_done_callback(lambda _: work.close())
         return task
 
     async def close(self) -> None:

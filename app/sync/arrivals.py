@@ -7,8 +7,8 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from ..errors import ComfyRunPodError
@@ -20,14 +20,59 @@ from ..s3.records import FileMark, Records
 from ..s3.survey import listed
 from ..s3.upload import Sent
 from . import manifest
+from .compare import Knowledge
 from .manifest import Listed
-from .model import FilePhase, Step
+from .model import Entry, FilePhase, Standing, Step
 from .tally import File, Tally
 
 log = logging.getLogger(__name__)
 
 #: The manifest is written at most so often while files go, in seconds.
 _MANIFEST_S = 30.0
+
+
+_HERE = platform.node()[:100]
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What a sync that was killed had brought and not come to note.
+
+    Attributes:
+        unlisted: what the volume's list lacks.
+        over: the keys of files that are there, and of which our record says that they are under way.
+    """
+
+    unlisted: Mapping[PurePosixPath, Listed] = field(default_factory=dict)
+    over: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.unlisted or self.over)
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], known: Knowledge) -> Leftovers:
+        same = [each for each in entries if each.standing is Standing.SAME]
+        keys = [each.there.key for each in same if each.there is not None]
+        return cls(_unlisted(same, known), tuple(key for key in keys if key in known.uploads))
+
+
+def _unlisted(same: Iterable[Entry], known: Knowledge) -> dict[PurePosixPath, Listed]:
+    found: dict[PurePosixPath, Listed] = {}
+    for each in same:
+        here, there = each.here, each.there
+        if here is None or there is None:
+            continue
+        hashes, listed = known.of_local(here), known.manifest.files.get(each.path)
+        if hashes is None:
+            continue
+        says = None if listed is None else (listed.sha256, listed.size, listed.etag)
+        if says != (hashes.sha256, there.size, there.etag):
+            how = "etag" if hashes.md5 == there.etag else "size"
+            found[each.path] = Listed(
+                there.size, hashes.sha256, there.etag, None, how, hashes.md5 or None,
+                here.mark.mtime_ns, manifest.now(), _HERE,
+            )  # fmt: skip
+    return found
 
 
 def key_of(prefix: str, step: Step) -> str:
@@ -40,6 +85,7 @@ class Arrivals:
     Args:
         prefix: where the models are on the volume; it ends with ``/``.
         failed: told of files that the volume does not have after all.
+        added: what the list lacks already.
     """
 
     def __init__(
@@ -51,12 +97,13 @@ class Arrivals:
         stop: threading.Event,
         tally: Tally,
         failed: Callable[[File, ComfyRunPodError], None],
+        added: Mapping[PurePosixPath, Listed],
     ) -> None:
         self._bucket, self._prefix, self._records = bucket, prefix, records
         self._patience, self._stop = patience, stop
         self._tally, self._failed = tally, failed
         self._lock = threading.Lock()
-        self._added: dict[PurePosixPath, Listed] = {}
+        self._added: dict[PurePosixPath, Listed] = dict(added)
         self._removed: set[PurePosixPath] = set()
         self._written_at = 0.0
 
@@ -67,7 +114,7 @@ class Arrivals:
             mtime_ns = FileMark.of(file.step.place).mtime_ns
         file.sent = Listed(
             sent.size, sent.sha256, sent.etag, sent.part_size, sent.proof, sent.md5,
-            mtime_ns, manifest.now(), platform.node()[:100],
+            mtime_ns, manifest.now(), _HERE,
         )  # fmt: skip
         self._tally.to(file, FilePhase.CHECKING, proof=sent.proof)
         if is_seen:

@@ -27,6 +27,7 @@ from ..s3.records import FileMark, Hashes, Records
 from ..s3.survey import Survey, survey
 from ..threads import in_thread
 from . import manifest
+from .arrivals import Leftovers
 from .compare import Knowledge, checked, compare, proved
 from .model import Entry, Picture, Plan, Standing, Wish
 from .plan import make_plan
@@ -82,6 +83,8 @@ class ModelSync:
         self._patience, self._pace = patience or Patience(), pace or Pace()
         self._known: Knowledge | None = None
         self._rules = Rules()
+        #: Any transfer does it too, one of nothing as well.
+        self.left = Leftovers()
 
     async def look(self, rules: Rules | None = None, *, count_all: bool = True) -> Picture:
         """Both sides, compared by name, size and what is known of contents.
@@ -120,6 +123,8 @@ class ModelSync:
     def plan(self, picture: Picture, wish: Wish, *, volume_size: int | None = None) -> Plan:
         """What a sync would do."""
         known = self._known
+        if known is not None:
+            self.left = Leftovers.of(picture.entries, known)
         sha256_of = {
             str(each.path): sha256
             for each in picture.entries
@@ -135,6 +140,7 @@ class ModelSync:
         return Transfer(
             plan, self.bucket, self._prefix, self._records,
             limit=limit, patience=self._patience, pace=self._pace, writes_list=self._is_of_models,
+            left=self.left,
         )  # fmt: skip
 
     @contextmanager

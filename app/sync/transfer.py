@@ -22,7 +22,7 @@ from ..s3.patience import Patience
 from ..s3.records import Records
 from ..s3.upload import LEAST_PART, PART, Sender
 from ..threads import Stopped, go_on
-from .arrivals import Arrivals, key_of
+from .arrivals import Arrivals, Leftovers, key_of
 from .model import Act, FilePhase, Phase, Plan, Progress, Step
 from .tally import File, Tally
 
@@ -56,6 +56,7 @@ class Transfer:
         prefix: where the models are on the volume; it ends with ``/``.
         limit: bytes per second for everything together; may be changed while it runs.
         writes_list: keep the list of models on the volume.
+        left: what earlier syncs left undone; it is done too.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class Transfer:
         patience: Patience | None = None,
         pace: Pace | None = None,
         writes_list: bool = True,
+        left: Leftovers | None = None,
     ) -> None:
         self._bucket, self._prefix, self._records = bucket, prefix, records
-        self._writes_list = writes_list
+        self._writes_list, self._left = writes_list, left or Leftovers()
         self.limit = limit or Limit()
         self._patience, self._pace = patience or Patience(), pace or Pace()
         self._stop, self._rest = threading.Event(), threading.Event()
@@ -79,7 +81,14 @@ class Transfer:
         self._grave: ComfyRunPodError | None = None
         self._ended = threading.Event()
         self._arrivals = Arrivals(
-            bucket, prefix, records, self._patience, self._stop, self._tally, self._failed
+            bucket,
+            prefix,
+            records,
+            self._patience,
+            self._stop,
+            self._tally,
+            self._failed,
+            self._left.unlisted,
         )
         slots = self._pace.slots
         self._crew = Crew("sync-part", slots)
@@ -147,6 +156,8 @@ class Transfer:
                 each for each in files if each.step.act is not Act.DELETE and not self._is_small(each.step)
             ]
             # Room first.
+            for key in self._left.over:
+                self._patience.attempt(partial(self._sender.discard, key), self._stop)
             self._all(deletions, 1, self._delete)
             self._by_folder((each for each in small if each.step.there is None), self._arrivals.see_none)
             small = [each for each in small if each.phase is not FilePhase.FAILED]

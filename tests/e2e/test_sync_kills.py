@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from yarl import URL
 
-from tests.e2e.conftest import Cli, until
+from tests.e2e.conftest import Cli
 from tests.e2e.volumes import Strike, Volume, hashes, killed_by, server, volume
 from tests.s3 import SERVERS
 

@@ -1,4 +1,4 @@
-"""A volume on a real S3 server, behind a proxy that counts and strikes, and the program that syncs with it."""
+"""A volume on a real S3 server, behind a proxy that counts and strikes, and the program in sync with it."""
 
 from __future__ import annotations
 
@@ -215,4 +215,3 @@ def killed_by(process: subprocess.Popen[str], after_s: float) -> threading.Timer
     timer.daemon = True
     timer.start()
     return timer
-

@@ -989,6 +989,9 @@ async def test_the_window_has_the_page_and_its_progress(theme: Theme, tmp_path: 
         page.rescan_wanted.connect(lambda: said.append("rescan"))
         QTest.keyClick(window, Key.Key_F5)
         assert said == ["rescan"]
+        # Nothing really runs, and who was asked to look again has said so.
+        await settled()
+        made_up.syncing(page)
         assert window.rail._items["models"].accessibleDescription() == "41 %"
         work = window.rail._work
         assert not work.isVisible()

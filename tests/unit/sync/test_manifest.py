@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,8 +17,6 @@ from app.s3.errors import Busy
 from app.s3.flow import Flow
 from app.sync import manifest
 from app.sync.manifest import Listed, Manifest, dump, parse, sums
-from tests.s3 import s3_server
-from tests.s3_proxy import S3Proxy
 from tests.unit.sync.volume_made import MODELS, QUICK, VOLUME, Rig
 from worker.contract import safe_name
 
@@ -135,11 +132,20 @@ def test_whatever_is_said_of_files_stays_in_the_folder_and_can_be_written_again(
     assert len(sums(found).splitlines()) == len(found.files)
 
 
+TEXT = st.text(st.characters(codec="utf-8"), max_size=100)
+NUMBER = st.none() | st.integers(0, 2**62)
 LISTED = st.builds(
-    Listed, st.integers(0, 2**62), st.just(SHA), st.text(st.characters(codec="utf-8"), max_size=40),
-    st.none() | st.integers(1, 2**40), st.sampled_from(["etag", "size", "spot"]), st.none() | st.just("0" * 32),
-    st.none() | st.integers(0, 2**62), st.just("2026"), st.text(st.characters(codec="utf-8"), max_size=100),
-)  # fmt: skip
+    Listed,
+    size=st.integers(0, 2**62),
+    sha256=st.just(SHA),
+    etag=TEXT,
+    part_size=st.none() | st.integers(1, 2**40),
+    verified=st.sampled_from(["etag", "size", "spot"]),
+    md5=st.none() | st.just("0" * 32),
+    mtime_ns=NUMBER,
+    uploaded=TEXT,
+    by=TEXT,
+)
 GOOD_NAME = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=12).map(
     lambda name: PurePosixPath("x" + name, "y" + name)
 )
@@ -165,23 +171,6 @@ def test_the_sums_are_as_sha256sum_reads_them(tmp_path: Path) -> None:
     assert subprocess.run(check, cwd=tmp_path, capture_output=True, check=False).returncode == 1
     assert not (tmp_path / "oops").exists()
     assert sums(Manifest()) == b""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / VOLUME).mkdir()
-    with s3_server(folder) as url:
-        yield url, folder / VOLUME
-
-
-@pytest.fixture
-def rig(server: tuple[str, Path], tmp_path: Path) -> Iterator[Rig]:
-    with S3Proxy(server[0]) as proxy:
-        made = Rig(proxy, server[1], tmp_path)
-        yield made
-        made.close()
-    shutil.rmtree(server[1] / "comfyui", ignore_errors=True)
 
 
 def merge(rig: Rig, added: dict[PurePosixPath, Listed], removed: set[PurePosixPath] | None = None) -> None:

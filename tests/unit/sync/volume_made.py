@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from app.sync.model import Entry, FilePhase, FileProgress, Picture, Plan, Progre
 from app.sync.scan import Rules
 from app.sync.sync import ModelSync
 from app.sync.transfer import Pace, Transfer
-from tests.s3 import ACCESS, SECRET
+from tests.s3 import ACCESS, SECRET, s3_server
 from tests.s3_proxy import S3Proxy
 
 VOLUME = "vol0123"
@@ -143,6 +145,28 @@ class Rig:
         self.records.close()
         for sync in self.syncs:
             sync.bucket.close()
+
+
+@contextmanager
+def volume_server(folder: Path) -> Iterator[tuple[str, Path]]:
+    """A server's address, and the folder of the volume that it has."""
+    (folder / VOLUME).mkdir()
+    with s3_server(folder) as url:
+        yield url, folder / VOLUME
+
+
+@contextmanager
+def rigged(server: tuple[str, Path], folder: Path) -> Iterator[Rig]:
+    """A rig with an empty volume."""
+    with S3Proxy(server[0]) as proxy:
+        made = Rig(proxy, server[1], folder)
+        try:
+            yield made
+        finally:
+            made.close()
+    for each in server[1].iterdir():
+        # The server's own notes of files too.
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
 
 
 def ended(transfer: Transfer, timeout: float = 30) -> Progress:

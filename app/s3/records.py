@@ -42,6 +42,10 @@ CREATE TABLE IF NOT EXISTS runs(
 """
 
 
+#: Runs of equal parts: (how many, bytes); 0: on to the end of the file. The last run is of that kind.
+Layout = tuple[tuple[int, int], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class FileMark:
     """What tells a local file from the one it was: size in bytes, change time, inode (0: there is none)."""
@@ -68,7 +72,6 @@ class Upload:
     """One that was begun.
 
     Attributes:
-        layout: runs of equal parts: (how many, bytes); the last run goes on to the end of the file.
         before: the ETag of what was there under the key before; empty: nothing.
         parts: number to ETag of those that arrived.
     """
@@ -78,7 +81,7 @@ class Upload:
     upload_id: str
     path: str
     mark: FileMark
-    layout: tuple[tuple[int, int], ...]
+    layout: Layout
     before: str
     parts: dict[int, str]
 
@@ -218,7 +221,7 @@ class Records:
         assert made is not None
         return made
 
-    def lay_out(self, upload: Upload, layout: tuple[tuple[int, int], ...], keep_below: int) -> None:
+    def lay_out(self, upload: Upload, layout: Layout, keep_below: int) -> None:
         """Other parts from number ``keep_below`` on."""
         with self._all_or_nothing():
             self._db.execute("UPDATE uploads SET layout=? WHERE id=?", (json.dumps(layout), upload.id))

@@ -204,7 +204,7 @@ def _sizes_differ(here: int, there: int) -> str:
 
 
 def _sizes(upload: Upload) -> list[int]:
-    from ..s3.upload import slices
+    from ..s3.layout import slices
 
     return [each.size for each in slices(upload.mark.size, upload.layout) if each.number in upload.parts]
 

@@ -18,9 +18,10 @@ from ..s3.bucket import Bucket
 from ..s3.download import Fetcher
 from ..s3.errors import AccessRefused, VolumeFull
 from ..s3.flow import Crew, Slots
+from ..s3.layout import LEAST_PART, PART
 from ..s3.patience import Patience
 from ..s3.records import Records
-from ..s3.upload import LEAST_PART, PART, Sender
+from ..s3.upload import Sender
 from ..threads import Stopped, go_on
 from .arrivals import Arrivals, Leftovers, key_of
 from .model import Act, FilePhase, Phase, Plan, Progress, Step

@@ -13,16 +13,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from yarl import URL
 
+from app.s3.access import VolumeAccess
+from app.settings import Secret
 from tests.e2e.conftest import Cli
 from tests.s3 import ACCESS, SECRET, s3_server
 from tests.s3_proxy import S3Proxy
 
+MIB = 1 << 20
 MODELS = "comfyui/models"
 MANIFEST = f"{MODELS}/.sync-manifest.json"
 _numbers = itertools.count(1)
@@ -103,6 +107,14 @@ class Volume:
     there: Path
     here: Path
     said: list[str] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=lambda: [ACCESS, SECRET])
+
+    @cached_property
+    def api(self) -> Any:
+        """The library's own client, past the proxy."""
+        return VolumeAccess(
+            self.there.name, self.line.behind, "X", Secret(ACCESS), Secret(SECRET)
+        ).client()
 
     @property
     def models(self) -> Path:
@@ -128,8 +140,13 @@ class Volume:
     def make(self, name: str, content: bytes | int = 3000, *, there: bool = False) -> Path:
         """A file of random bytes, or of these, on one side."""
         path = (self.models if there else self.here) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(os.urandom(content) if isinstance(content, int) else content)
+        content = os.urandom(content) if isinstance(content, int) else content
+        if there:
+            # Not behind the server's back: some know no ETag of such files.
+            self.api.put_object(Bucket=self.there.name, Key=f"{MODELS}/{name}", Body=content)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         return path
 
     def on_record(self) -> set[str]:
@@ -144,7 +161,7 @@ class Volume:
 
     def open_uploads(self) -> set[str]:
         """Those that the server has, by its own list."""
-        told = client(self).list_multipart_uploads(Bucket=self.there.name)
+        told = self.api.list_multipart_uploads(Bucket=self.there.name)
         return {each["UploadId"] for each in told.get("Uploads", ())}
 
     def manifest(self) -> dict[str, Any]:
@@ -155,17 +172,9 @@ class Volume:
         """Nothing that the program wrote or printed has a key."""
         told = "\n".join(self.said).encode()
         places = [path for path in self.cli.data.rglob("*") if path.is_file()]
-        for key in (ACCESS.encode(), SECRET.encode()):
+        for key in map(str.encode, self.secrets):
             assert key not in told
             assert [path for path in places if key in path.read_bytes()] == []
-
-
-def client(volume: Volume) -> Any:
-    """The library's own client, past the proxy."""
-    from app.s3.access import VolumeAccess
-    from app.settings import Secret
-
-    return VolumeAccess(volume.there.name, volume.line.behind, "X", Secret(ACCESS), Secret(SECRET)).client()
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -205,6 +214,7 @@ def volume(at: tuple[str, Path, str], cli: Cli, folder: Path) -> Iterator[Volume
         made.here.mkdir()
         yield made
         line.let_go()
+        made.api.close()
         cli.clean_up()
     made.keeps_secrets()
 

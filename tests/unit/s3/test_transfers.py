@@ -31,10 +31,11 @@ from app.s3.errors import (
     VolumeFull,
 )
 from app.s3.flow import Crew, Flow, Slots
+from app.s3.layout import slices
 from app.s3.patience import Patience, Waiting
 from app.s3.records import RECORDS, Records
 from app.s3.survey import survey
-from app.s3.upload import Sender, Sent, slices
+from app.s3.upload import Sender, Sent
 from app.settings import Secret
 from app.threads import Stopped
 from tests.s3 import ACCESS, SECRET, SERVERS, s3_server

@@ -193,7 +193,7 @@ def test_a_name_with_its_accents_written_otherwise_is_a_twin_too() -> None:
 
 
 def test_rules_are_for_the_volume_too() -> None:
-    there = {name: (1, "") for name in ("c.pt", "d.ckpt", "e.tmp", "SHA256SUMS", ".sync-manifest.json")}
+    there = dict.fromkeys(("c.pt", "d.ckpt", "e.tmp", "SHA256SUMS", ".sync-manifest.json"), (1, ""))
     assert set(World(there=there).compared(Rules(exclude=("*.ckpt",)))) == {"c.pt"}
 
 

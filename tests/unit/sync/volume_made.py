@@ -127,14 +127,13 @@ class Rig:
     async def carried_out(self, **wish: Any) -> Progress:
         return ended(self.transfer(await self.plan(**wish)))
 
-    def parts_there(self) -> int:
-        """Uploads that the server has open: how many parts they have."""
-        return sum(
-            1 + len(self.sync.bucket.parts(each["Key"], each["UploadId"]))
-            for each in self.sync.bucket.access.client()
-            .list_multipart_uploads(Bucket=VOLUME)
-            .get("Uploads", ())
-        )
+    def parts_there(self, name: str) -> list[int]:
+        """How many parts each upload has that the server has open for a file."""
+        key, bucket = f"{MODELS}/{name}", self.sync.bucket
+        client = self.access.client()
+        found = client.list_multipart_uploads(Bucket=VOLUME, Prefix=key).get("Uploads", ())
+        client.close()
+        return [len(bucket.parts(key, each["UploadId"])) for each in found if each["Key"] == key]
 
     def close(self) -> None:
         for transfer in self.transfers:

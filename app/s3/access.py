@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import re
 import threading
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 #: In seconds. The proxy in front of the API cuts off what takes longer than about 100 s.
 _READ_S = 120.0
 _CONNECTIONS = 24
+_USER_AGENT = "comfy-runpod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class VolumeAccess:
             connect_timeout=15,
             read_timeout=read_s,
             max_pool_connections=_CONNECTIONS,
+            # Its own it builds anew for each request, out of twenty pieces.
+            user_agent=_USER_AGENT,
         )
         keys = {
             "aws_access_key_id": self.access_key.reveal(),
@@ -75,11 +79,21 @@ class VolumeAccess:
         }
         try:
             with _making:
-                return _session().client(
+                made = _session().client(
                     "s3", endpoint_url=self.url, region_name=self.region, config=config, **keys
                 )
         except ValueError as error:
             raise BadInput("The address of the volume's S3 API cannot be used.", url=self.url) from error
+        made.meta.events.register_last("before-call.s3", _in_one_piece)
+        return made
+
+
+def _in_one_piece(params: dict[str, Any], **_: Any) -> None:
+    """What is in memory goes at once: the library would ask first whether it may, and wait for the answer."""
+    body = params.get("body")
+    if isinstance(body, io.BytesIO):
+        params["body"] = body.getvalue()
+        params["headers"].pop("Expect", None)
 
 
 #: Sessions of the library may not make two clients at once.

@@ -67,7 +67,7 @@ def _unlisted(same: Iterable[Entry], known: Knowledge) -> dict[PurePosixPath, Li
             continue
         says = None if listed is None else (listed.sha256, listed.size, listed.etag)
         if says != (hashes.sha256, there.size, there.etag):
-            how = "etag" if hashes.md5 == there.etag else "size"
+            how = "etag" if there.etag and hashes.md5 == there.etag else "size"
             found[each.path] = Listed(
                 there.size, hashes.sha256, there.etag, None, how, hashes.md5 or None,
                 here.mark.mtime_ns, manifest.now(), _HERE,

@@ -49,7 +49,7 @@ class Knowledge:
         Empty: it is known to be another file than its ETag says.
         """
         etag, size, sha256 = self.proofs.get(there.key, ("", -1, ""))
-        if etag and (etag, size) == (there.etag, there.size):
+        if (etag, size) == (there.etag, there.size):
             return sha256
         listed = self.manifest.files.get(path)
         if listed is not None and listed.etag and (listed.etag, listed.size) == (there.etag, there.size):
@@ -165,7 +165,7 @@ def proved(
     if here is None or there is None:
         return entry, ""
     sha256 = known.sha256_there(entry.path, there)
-    if sha256 is not None:
+    if sha256 or (sha256 is not None and not always):
         same: bool | None = sha256 == hashes.sha256
         how = "sha256"
     else:

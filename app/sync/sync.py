@@ -255,7 +255,7 @@ class ModelSync:
                 now, how = replace(entry, standing=Standing.LEFT_OUT, why=str(error)), ""
             if now.standing is Standing.SAME and how in ("etag", "sha256"):
                 self._note(entry.there, hashes.sha256)
-            elif now.standing is Standing.DIFFERS and how == "spot":
+            elif now.standing is Standing.DIFFERS and how == "spot" and entry.there.etag:
                 # Else its ETag would be believed again.
                 self._note(entry.there, "")
             found[entry.path] = now

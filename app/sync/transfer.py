@@ -82,15 +82,9 @@ class Transfer:
         self._grave: ComfyRunPodError | None = None
         self._ended = threading.Event()
         self._arrivals = Arrivals(
-            bucket,
-            prefix,
-            records,
-            self._patience,
-            self._stop,
-            self._tally,
-            self._failed,
+            bucket, prefix, records, self._patience, self._stop, self._tally, self._failed,
             self._left.unlisted,
-        )
+        )  # fmt: skip
         slots = self._pace.slots
         self._crew = Crew("sync-part", slots)
         self._sender = Sender(

@@ -38,13 +38,14 @@ def line(at: Place, cli: Cli) -> Iterator[Line]:
 
 
 #: What befalls the line, and for how many requests of which kind.
+LONG = pytest.mark.long
 PASSING = [
     pytest.param([("429", "/run", 3), ("429", "/status", 6)], id="429 storm"),
-    pytest.param([("500", "/status", 6)], id="500s"),
-    pytest.param([("refuse", "/status", 6)], id="looks refused"),
+    pytest.param([("500", "/status", 6)], id="500s", marks=LONG),
+    pytest.param([("refuse", "/status", 6)], id="looks refused", marks=LONG),
     pytest.param([("cut", "/status", 6)], id="looks cut"),
     pytest.param([("silence", "/status", 4)], id="silence"),
-    pytest.param([("truncated", "/status", 6)], id="answers truncated"),
+    pytest.param([("truncated", "/status", 6)], id="answers truncated", marks=LONG),
     pytest.param([("garbage", "/status", 6)], id="wrong JSON"),
     pytest.param([("drip", "", 1000)], id="slow drip"),
 ]
@@ -64,7 +65,15 @@ def test_what_passes_costs_time_only(
     hashes_are_right(cli)
 
 
-@pytest.mark.parametrize("kind", ["refuse", "cut", "truncated", "silence", "garbage", "500"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "refuse",
+        "cut",
+        "silence",
+        *(pytest.param(kind, marks=LONG) for kind in ("truncated", "garbage", "500")),
+    ],
+)
 def test_a_submit_without_an_answer_is_never_sent_again(
     at: Place, line: Line, cli: Cli, tmp_path: Path, kind: str
 ) -> None:
@@ -203,7 +212,7 @@ def on_the_volume(url: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("kind", ["cut", "garbage"])
+@pytest.mark.parametrize("kind", ["cut", pytest.param("garbage", marks=LONG)])
 def test_a_submit_without_an_answer_is_seen_on_the_volume_and_followed(
     at: Place, line: Line, cli: Cli, tmp_path: Path, kind: str
 ) -> None:
@@ -222,7 +231,7 @@ def gone(at: Place, remote_id: str) -> bool:
     return bool(at.status(remote_id)["status"] == "HTTP 404")
 
 
-@pytest.mark.parametrize("readable", [False, True])
+@pytest.mark.parametrize("readable", [pytest.param(False, marks=LONG), True])
 def test_a_result_that_expired_while_the_program_was_away(cli: Cli, tmp_path: Path, readable: bool) -> None:
     """Nothing was noted of its answer: it is lost, unless the volume can be read, where workers keep it."""
     folder = tmp_path / "place"

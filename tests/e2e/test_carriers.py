@@ -28,7 +28,7 @@ Serve = Callable[..., Awaitable[Path]]
 
 #: The side of a picture of noise, and what it takes as a file at least: PNG makes noise no smaller.
 SIZES = [
-    pytest.param(2050, 12_000_000, id="12 MB"),
+    pytest.param(1500, 6_400_000, id="7 MB"),
     pytest.param(4500, 60_000_000, id="60 MB", marks=[pytest.mark.long, pytest.mark.timeout(600)]),
 ]
 big = pytest.mark.parametrize(("side", "least"), SIZES)

@@ -38,7 +38,11 @@ def moved():
         return real()
 time.time = moved
 """
-JUMPS = [pytest.param(86_400.0, id="a day forward"), pytest.param(-3600.0, id="an hour back")]
+_DAY, _HOUR = (86_400.0, "a day forward"), (-3600.0, "an hour back")
+JUMPS = [pytest.param(jump, id=name) for jump, name in (_DAY, _HOUR)]
+#: One of them each time, the other one with the full figures.
+FORWARD = [JUMPS[0], pytest.param(_HOUR[0], id=_HOUR[1], marks=pytest.mark.long)]
+BACK = [JUMPS[1], pytest.param(_DAY[0], id=_DAY[1], marks=pytest.mark.long)]
 COMPLETED = b'"COMPLETED"'
 
 
@@ -101,7 +105,7 @@ def figures_are_sane(job: Job, moves: list[Move], jump: float) -> None:
             assert points[-1].text == "Done"
 
 
-@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("jump", FORWARD)
 def test_the_clock_is_set_while_jobs_run(
     at: Place, line: Line, cli: Cli, clock: Path, tmp_path: Path, jump: float
 ) -> None:
@@ -175,7 +179,13 @@ def idle(at: Place) -> bool:
     return jobs["inQueue"] == jobs["inProgress"] == 0
 
 
-@pytest.mark.parametrize("cut", [False, True], ids=["answers come", "connections cut"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(False, id="answers come", marks=pytest.mark.long),
+        pytest.param(True, id="connections cut"),
+    ],
+)
 def test_the_computer_sleeps_while_jobs_go_on(
     at: Place, line: Line, cli: Cli, tmp_path: Path, cut: bool
 ) -> None:
@@ -247,7 +257,7 @@ def test_everything_here_sleeps(at: Place, line: Line, cli: Cli, tmp_path: Path)
     pictures_are_whole(cli, tmp_path / "out", 3)
 
 
-@pytest.mark.parametrize("jump", JUMPS)
+@pytest.mark.parametrize("jump", BACK)
 def test_the_clock_of_the_local_endpoint_is_set(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:

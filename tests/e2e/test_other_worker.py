@@ -39,7 +39,13 @@ async def theirs(tmp_path: Path, cli: Cli) -> AsyncIterator[tuple[Cli, JobClient
     env = {"RUNPOD_ENDPOINT_BASE_URL": access.base_url, "RUNPOD_API_KEY": access.api_key}
     yield Cli(cli.data, {**env, "RUNPOD_ENDPOINT_ID": ENDPOINT}), client
     await client.close()
-    await local.stop()
+    stopping = asyncio.create_task(local.stop())
+    await asyncio.sleep(0.3)
+    # It does not listen when it is told to end, and the endpoint is patient with it.
+    for process in cli.processes():
+        if any("other_worker.py" in word for word in process.cmdline()):
+            process.kill()
+    await stopping
 
 
 async def test_pictures_inputs_and_failures_come_as_from_our_own_worker(

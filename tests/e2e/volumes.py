@@ -61,6 +61,8 @@ class Line(S3Proxy):
     async def serve(self, request: web.Request) -> web.StreamResponse:
         try:
             return await super().serve(request)
+        except ConnectionResetError:
+            return web.Response()  # nobody is there any more
         finally:
             if request.method == "PUT":
                 self.arrived += request.content.total_bytes
@@ -112,9 +114,7 @@ class Volume:
     @cached_property
     def api(self) -> Any:
         """The library's own client, past the proxy."""
-        return VolumeAccess(
-            self.there.name, self.line.behind, "X", Secret(ACCESS), Secret(SECRET)
-        ).client()
+        return VolumeAccess(self.there.name, self.line.behind, "X", Secret(ACCESS), Secret(SECRET)).client()
 
     @property
     def models(self) -> Path:

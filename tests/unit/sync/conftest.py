@@ -18,5 +18,5 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
 
 @pytest.fixture
 def rig(volume: tuple[str, Path], tmp_path: Path) -> Iterator[Rig]:
-    with rigged(volume, tmp_path) as made:
+    with rigged(volume, tmp_path, Rig) as made:
         yield made

@@ -116,7 +116,6 @@ def test_an_etag_that_is_none_proves_nothing() -> None:
     # A server gives none for files that a pod wrote; of a file that went in parts no MD5 is known.
     world = World(here={"x.pt": 5}, there={"x.pt": (5, "")}, hashes={"x.pt": Hashes(SHA, "")})
     world.listed["x.pt"] = Listed(5, SHA, "")
-    world.proofs["x.pt"] = ("", 5, SHA)
     assert world.standing() is Standing.UNVERIFIED
 
 

@@ -185,6 +185,13 @@ async def test_a_file_that_is_to_be_verified_is_read_back_whatever_its_etag_says
     assert await rig.standings() == {"a.pt": "differs"}
     rig.again()
     assert await rig.standings() == {"a.pt": "differs"}
+    # Unless it is looked at again, and good.
+    (rig.there / "a.pt").write_bytes((rig.here / "a.pt").read_bytes())
+    found = await rig.sync.prove(await rig.look(), only={"a.pt"}, read_back=True)
+    assert one(found.entries, "a.pt").standing is Standing.SAME
+    assert await rig.standings() == {"a.pt": "same"}
+    (rig.there / "a.pt").write_bytes(content)
+    await rig.sync.prove(await rig.look(), only={"a.pt"}, read_back=True)
     progress = await rig.carried_out(overwrite={"a.pt"})
     assert progress.files_done == 1
     assert await rig.standings() == {"a.pt": "same"}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from app.s3.access import VolumeAccess
 from app.s3.body import Limit
@@ -146,6 +146,9 @@ class Rig:
             sync.bucket.close()
 
 
+R = TypeVar("R", bound=Rig)
+
+
 @contextmanager
 def volume_server(folder: Path) -> Iterator[tuple[str, Path]]:
     """A server's address, and the folder of the volume that it has."""
@@ -155,10 +158,10 @@ def volume_server(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def rigged(server: tuple[str, Path], folder: Path) -> Iterator[Rig]:
+def rigged(server: tuple[str, Path], folder: Path, kind: type[R]) -> Iterator[R]:
     """A rig with an empty volume."""
     with S3Proxy(server[0]) as proxy:
-        made = Rig(proxy, server[1], folder)
+        made = kind(proxy, server[1], folder)
         try:
             yield made
         finally:

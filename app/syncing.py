@@ -8,14 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from worker.contract import OWN_FOLDER, RESULTS, safe_name
 
-from .endpoint.account_model import Volume
 from .errors import BadInput, NeedsSetup
-from .jobs.store import JobStore
-from .jobs.targets import is_remote
-from .preflight.report import Lack
 from .s3.access import VolumeAccess
 from .s3.body import Limit
 from .s3.data_centres import MODELS, has_s3
@@ -24,12 +21,16 @@ from .s3.records import RECORDS, Records, RunRecord
 from .settings import Settings
 from .sync.compare import checked, place_here
 from .sync.model import Act, Entry, Phase, Picture, Plan, Progress, Standing, Step, Wish
-from .sync.runpodctl.model import Item
 from .sync.scan import Rules, scan
 from .sync.sync import ModelSync
 from .sync.transfer import Transfer
 from .threads import in_thread
 from .vault import API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, with_keys
+
+if TYPE_CHECKING:
+    from .endpoint.account_model import Volume
+    from .preflight.report import Lack
+    from .sync.runpodctl.model import Item
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +156,8 @@ class Syncing:
         Raises:
             BadInput: when there is no such folder, or nothing in it.
         """
+        from .sync.runpodctl.model import Item
+
         records = await self.records()
 
         def look(stop: threading.Event) -> list[Item]:
@@ -221,6 +224,10 @@ class Syncing:
             await results.close()
 
     async def _no_jobs_wait(self) -> None:
+        # They bring all that knows of workflows.
+        from .jobs.store import JobStore
+        from .jobs.targets import is_remote
+
         store = JobStore(self._settings().data_dir / "jobs.sqlite")
         await store.open()
         try:

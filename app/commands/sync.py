@@ -11,16 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from ..errors import BadInput, ComfyRunPodError
-from ..jobs.figures import size as _size
 from ..settings import Settings
 from ..sync.model import Act, Entry, FilePhase, FileProgress, Phase, Picture, Plan, Progress, Standing, Wish
 from ..sync.scan import Rules
 from ..sync.sync import ModelSync, Proving
 from ..syncing import Syncing
-from .sync_pod import send_to_pod
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?(?:/s)?", re.IGNORECASE)
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
@@ -36,6 +32,8 @@ async def sync(arguments: argparse.Namespace, settings: Settings) -> int:
     rules = Rules(tuple(arguments.include), tuple(arguments.exclude))
     try:
         if arguments.transport == "runpodctl":
+            from .sync_pod import send_to_pod
+
             return await send_to_pod(syncing, settings, folder, rules, arguments)
         size, place = await _volume(syncing, settings, arguments.volume_id)
         one = await syncing.sync(
@@ -246,12 +244,12 @@ class _Shown:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
-        self._bar: tqdm[Any] | None = None
+        self._bar: Any = None
         self._waits = ""
 
     def begin(self, plan: Plan) -> None:
         if sys.stderr.isatty() and not self._as_json:
-            self._bar = tqdm(total=plan.size, unit="B", unit_scale=True, file=sys.stderr, leave=False)
+            self._bar = _bar(plan.size)
 
     def __enter__(self) -> _Shown:
         return self
@@ -294,14 +292,14 @@ class _Shown:
 @contextmanager
 def _reading(arguments: argparse.Namespace) -> Iterator[Any]:
     """Shows how far comparing contents is, on a terminal."""
-    bar: tqdm[Any] | None = None
+    bar: Any = None
 
     def tell(proving: Proving) -> None:
         nonlocal bar
         if not sys.stderr.isatty() or arguments.json:
             return
         if bar is None:
-            bar = tqdm(total=proving.total, unit="B", unit_scale=True, file=sys.stderr, leave=False)
+            bar = _bar(proving.total)
         bar.n = proving.done
         bar.set_postfix_str(f"comparing {proving.path.name}")
 
@@ -310,6 +308,20 @@ def _reading(arguments: argparse.Namespace) -> Iterator[Any]:
     finally:
         if bar is not None:
             bar.close()
+
+
+def _bar(total: int) -> Any:
+    """Of bytes, on stderr. The library is imported only where it is seen: most of the start would be that."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="B", unit_scale=True, file=sys.stderr, leave=False)
+
+
+def _size(size: int) -> str:
+    # It stands beside what knows of jobs and workflows, which a sync with nothing to do need not wait for.
+    from ..jobs.figures import size as shown
+
+    return shown(size)
 
 
 def _absolute(name: str | None) -> Path | None:

@@ -405,7 +405,11 @@ async def _models(panel: Panel) -> None:
 
 
 async def _models_plan(panel: Panel) -> None:
-    models_made_up.plan(await _shown_models(panel))
+    page = await _shown_models(panel)
+    models_made_up.plan(page)
+    # Who was asked for the selected file's details has none.
+    await until(lambda: not panel.scope._tasks)
+    page.show_known(models_made_up.KNOWN)
 
 
 async def _models_empty(panel: Panel) -> None:

@@ -167,6 +167,7 @@ def test_a_file_that_is_not_whole_is_told_in_a_sentence(tmp_path: Path, content:
 def test_metadata_and_types_of_any_shape_are_no_trouble(tmp_path: Path) -> None:
     assert read(tmp_path, raw(b"{}")) == Header()
     assert read(tmp_path, raw(b'{"__metadata__": [1, 2]}')) == Header()
+    assert read(tmp_path, raw(b'{"a":{"dtype":["x"],"data_offsets":[0,0]}}')) == Header(tensors=1)
     for depth in (900, 960, 980, 990, 994, 995, 996, 997, 998):
         nested = b"[" * depth + b"]" * depth
         with contextlib.suppress(Truncated):

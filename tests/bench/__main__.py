@@ -32,7 +32,7 @@ from app.jobs.control import events_of
 from app.jobs.model import JobSpec
 from app.services import LOCAL, Services
 from app.settings import Settings
-from tests.bench import window, workflows
+from tests.bench import sync, window, workflows
 from tests.bench.worker.__main__ import report as report_worker
 from tests.engines import ENGINES, Engine, started
 
@@ -214,3 +214,4 @@ if __name__ == "__main__":
     workflows.report()
     window.report()
     report_worker()
+    sync.report()

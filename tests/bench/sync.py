@@ -4,8 +4,8 @@
 
 Prints figures, and for each target whether it is met. Targets, against s5cmd in the same run: a big file at
 0.9 of its rate or more and 1.5 times its CPU or less, with MD5 checks on; small files at 0.4 of its rate or
-more; nothing to do in twice its time or less. Our memory grows by 150 MB at most; a sync that was killed sends
-again what was in flight at most.
+more; nothing to do in twice its time or less. Our memory grows by 150 MB at most; a sync that was killed
+sends again what was in flight at most.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,22 +173,30 @@ def engine(url: str, models: Path, data: Path) -> Cost:
     return Cost(wall, cpu, max(peaks), max(0, max(peaks) - rest))
 
 
-def _measured(at: Ground, rounds: int, before: Callable[[], None], *, again: bool = False) -> dict[str, Cost]:
-    """Medians of each client; they take turns, so that all see the same machine."""
+def _measured(at: Ground, rounds: int) -> dict[str, Cost]:
+    """Medians of each client's first time; they take turns, so that all see the same machine."""
     costs: dict[str, list[Cost]] = {}
-    for _ in range(rounds):
-        for client in (OURS, ENGINE, S5CMD, RCLONE):
-            before()
-            command = _words(client, at, again=again)
-            if command is None:
-                continue
-            if again:
-                # The client's own first time, so that it knows what it knows then.
-                at.empty()
-                first = _words(client, at, again=False)
-                assert first is not None
-                _run(*first)
+    for client in (OURS, ENGINE, S5CMD, RCLONE) * rounds:
+        if (command := _words(client, at, again=False)) is not None:
+            at.empty()
             costs.setdefault(client, []).append(_run(*command))
+    at.empty()
+    return _medians(costs)
+
+
+def _measured_again(at: Ground, rounds: int) -> dict[str, Cost]:
+    """Medians of what each client takes to find that it has nothing to do, after a first time of its own."""
+    costs: dict[str, list[Cost]] = {}
+    for client in (OURS, ENGINE, S5CMD, RCLONE):
+        first, again = _words(client, at, again=False), _words(client, at, again=True)
+        if first is not None and again is not None:
+            at.empty()
+            _run(*first)
+            costs[client] = [_run(*again) for _ in range(rounds)]
+    return _medians(costs)
+
+
+def _medians(costs: Mapping[str, list[Cost]]) -> dict[str, Cost]:
     return {
         client: Cost(
             statistics.median(each.wall_s for each in some),
@@ -245,15 +253,14 @@ def report(size: int = 2000 * MB, files: int = 2000, rounds: int = 3) -> None:
         folder = Path(name).resolve()
         with _ground(folder) as at:
             _fill(at.models / "big.bin", size, random.randbytes(MIB))
-            big = _measured(at, rounds, at.empty)
+            big = _measured(at, rounds)
             _table(f"one file of {size / MB:.0f} MB", size, big)
-            at.empty()
             (at.models / "big.bin").unlink()
             for number in range(files):
                 _fill(at.models / f"{number % 20}" / f"{number}.bin", _SMALL, random.randbytes(_SMALL))
-            small = _measured(at, rounds, at.empty)
+            small = _measured(at, rounds)
             _table(f"{files} files of {_SMALL // 1000} KB", files * _SMALL, small)
-            noop = _measured(at, rounds, lambda: None, again=True)
+            noop = _measured_again(at, rounds)
             _table(f"nothing to do, {files} files", 0, noop)
         print()
         if S5CMD in big:

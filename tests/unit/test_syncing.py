@@ -25,10 +25,10 @@ from app.settings import Secret, Settings
 from app.sync.model import Act, Entry, LocalFile, Phase, Picture, Plan, Progress, Standing, Step, Wish
 from app.sync.scan import Rules
 from app.sync.sync import Busy
-from app.sync.transfer import Transfer
+from app.sync.transfer import Pace, Transfer
 from app.syncing import Syncing, wish_from_record, wish_to_json
 from tests.s3 import ACCESS, SECRET
-from tests.unit.sync.volume_made import LARGE, QUICK, VOLUME, Rig, one, rigged, until, volume_server
+from tests.unit.sync.volume_made import LARGE, VOLUME, Rig, one, rigged, until, volume_server
 
 RESULTS = ".comfy-runpod/results"
 OLD_S = 7200
@@ -101,7 +101,7 @@ async def test_a_sync_is_carried_out_and_put_on_record(desk: Desk) -> None:
 
 async def test_how_fast_it_went_is_known_for_the_next_plan(desk: Desk) -> None:
     desk.write("a.pt", 2_000_000)
-    await desk.syncing.carry_out(desk.again(patience=QUICK), await desk.plan(), Wish())
+    await desk.syncing.carry_out(desk.again(pace=Pace()), await desk.plan(), Wish())
     assert LastPace(desk.settings.data_dir).last()
     desk.write("b.pt", 1000)
     assert (await desk.plan()).seconds

@@ -16,6 +16,7 @@ from app.s3.errors import Busy as ServerBusy
 from app.sync.model import Standing
 from app.sync.scan import Rules
 from app.sync.sync import Busy, ModelSync, Proving
+from app.sync.transfer import Pace
 from tests.unit.sync.volume_made import KIB, LARGE, MODELS, Rig, one
 
 MIB = 1 << 20
@@ -171,6 +172,7 @@ async def test_pieces_read_back_find_one_changed_byte(rig: Rig, at: int) -> None
 
 async def test_a_file_that_is_to_be_verified_is_read_back_whatever_its_etag_says(rig: Rig) -> None:
     content = bytearray(rig.write("a.pt", 1500 * KIB))
+    rig.again(pace=Pace())
     await rig.carried_out()
     assert await rig.standings() == {"a.pt": "same"}
     # A pod writes to it, and the server goes on with the ETag of before.
@@ -183,7 +185,7 @@ async def test_a_file_that_is_to_be_verified_is_read_back_whatever_its_etag_says
     assert one(found.entries, "a.pt").standing is Standing.DIFFERS
     # And it is not forgotten.
     assert await rig.standings() == {"a.pt": "differs"}
-    rig.again()
+    rig.again(pace=Pace())
     assert await rig.standings() == {"a.pt": "differs"}
     # Unless it is looked at again, and good.
     (rig.there / "a.pt").write_bytes((rig.here / "a.pt").read_bytes())

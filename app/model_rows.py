@@ -150,17 +150,25 @@ def plan_of(
         return PlanShown(
             "Not enough room on the volume", plan.files, plan.size, plan.obstacle, "red", takes_s=plan.seconds
         )
+    note = " ".join((*_differing(plan), *plan.warnings))
     if not plan.files:
         clock = datetime.fromtimestamp(checked_at)
-        note = " ".join(plan.warnings)
-        return PlanShown(
-            f"Everything is in sync. Checked {clock:%H:%M}.", note=note, role="amber" if note else "green"
-        )
-    note = " ".join(plan.warnings)
+        text = "Nothing to sync." if note else "Everything is in sync."
+        return PlanShown(f"{text} Checked {clock:%H:%M}.", note=note, role="amber" if note else "green")
+    acts = {step.act for step in plan.steps}
+    way = "upload" if acts == {Act.UPLOAD} else "download" if acts == {Act.DOWNLOAD} else "move"
     return PlanShown(
-        files=plan.files, bytes=plan.size, note=note, role="amber" if note else "plain", can_sync=True,
-        takes_s=None if pod else plan.seconds, verb="Send by code" if pod else "",
+        files=plan.files, bytes=plan.size, note=note, role="amber" if plan.warnings else "plain",
+        can_sync=True, takes_s=None if pod else plan.seconds, verb="Send by code" if pod else "",
+        way="send" if pod else way,
     )  # fmt: skip
+
+
+def _differing(plan: Plan) -> tuple[str, ...]:
+    if not plan.differing:
+        return ()
+    count = "1 file differs and stays" if plan.differing == 1 else f"{plan.differing} files differ and stay"
+    return (f"{count} as {'it is' if plan.differing == 1 else 'they are'} unless you choose.",)
 
 
 def run_of(progress: Progress, started: float) -> RunShown:

@@ -271,12 +271,16 @@ class Syncing:
             )
             transfer = sync.transfer(plan, self.limit)
             hold(transfer)
-            started = time.monotonic()
+            moving_s = 0.0
             transfer.start()
             try:
                 while not transfer.has_ended:
+                    began = time.monotonic()
                     await asyncio.sleep(_TELL_S)
-                    tell(transfer.look())
+                    progress = transfer.look()
+                    if progress.phase is not Phase.PAUSED and progress.waits is None:
+                        moving_s += time.monotonic() - began
+                    tell(progress)
             except asyncio.CancelledError:
                 transfer.stop()
                 await asyncio.shield(asyncio.to_thread(transfer.wait, _LEAVE_S))
@@ -288,9 +292,7 @@ class Syncing:
             records.end_run(run, _result(progress))
         if progress.phase is Phase.FINISHED:
             settings = self._settings()
-            await asyncio.to_thread(
-                LastPace(settings.data_dir).note, progress.moved, time.monotonic() - started
-            )
+            await asyncio.to_thread(LastPace(settings.data_dir).note, progress.moved, moving_s)
         return progress
 
     async def unfinished(self) -> RunRecord | None:

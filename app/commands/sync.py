@@ -204,6 +204,8 @@ def _tell_plan(plan: Plan, picture: Picture, arguments: argparse.Namespace) -> N
     if same:
         parts.append(f"{same} in sync")
     _say(" · ".join(parts))
+    if plan.differing:
+        _say(f"{_files(plan.differing)} that differ stay as they are: see --dry-run, and --overwrite.")
     for warning in plan.warnings:
         _say(warning)
     if plan.obstacle:
@@ -225,6 +227,7 @@ def plan_as_json(plan: Plan, picture: Picture) -> dict[str, Any]:
         "free": plan.free,
         "grows": plan.grows,
         "seconds": plan.seconds,
+        "differing": plan.differing,
         "warnings": list(plan.warnings),
         "obstacle": plan.obstacle,
         "results_bytes": picture.results[0],

@@ -92,7 +92,7 @@ class Parts:
                     digest = hasher.part(handle, each, flow, needs_md5=each.number not in have)
                     if digest is None:
                         continue
-                    self._slots.take(flow.stop)
+                    self._take_slot(flow)
                     failure = _failure(under_way, 0)
                     if failure is not None:
                         self._slots.give_back()
@@ -107,6 +107,15 @@ class Parts:
             raise failure
         flow.go()
         return done
+
+    def _take_slot(self, flow: Flow) -> None:
+        """Raises Stopped. While there is rest no slot is held: nothing new begins."""
+        while True:
+            flow.go()
+            self._slots.take(flow.stop)
+            if not flow.rest.is_set():
+                return
+            self._slots.give_back()
 
     def _send_one(self, upload: Upload, file: Outgoing, part: Slice, digest: bytes) -> None:
         """In a thread of the crew; gives its slot back."""

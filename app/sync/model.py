@@ -121,6 +121,7 @@ class Plan:
         free: bytes that the volume has left by our count; None where its size is not known.
         grows: bytes that the volume is fuller after it.
         seconds: how long it may take at the last known rate; None when nothing is known of that.
+        differing: how many files differ and stay as they are.
         warnings: what the user should know before, each a sentence.
         obstacle: why it cannot be done at all; empty when it can.
     """
@@ -131,6 +132,7 @@ class Plan:
     free: int | None = None
     grows: int = 0
     seconds: float | None = None
+    differing: int = 0
     warnings: tuple[str, ...] = ()
     obstacle: str = ""
 

@@ -32,6 +32,7 @@ def make_plan(
         for entry in picture.entries
         if (step := _step(entry, wish, folder, (sha256_of or {}).get(str(entry.path)))) is not None
     ]
+    chosen = {step.path for step in steps}
     moving = [step for step in steps if step.act is not Act.DELETE]
     size = sum(step.size for step in moving)
     grows = sum(_growth(step) for step in steps)
@@ -52,6 +53,9 @@ def make_plan(
         free=free,
         grows=grows,
         seconds=(size - there) / rate if rate and size else None,
+        differing=sum(
+            entry.standing is Standing.DIFFERS and entry.path not in chosen for entry in picture.entries
+        ),
         warnings=tuple(warnings),
         obstacle=obstacle,
     )

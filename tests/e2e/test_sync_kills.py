@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.s3 import SERVERS
 
 MB = 1_000_000
 PART, SLOTS, SMALL = 64 * MIB, 4, 8
+KILLED = 1 if os.name == "nt" else -9
 #: At what the program dies; ``time``: whatever it is at then.
 STAGES = ("small", "time", "part", "complete", "manifest")
 
@@ -40,7 +42,7 @@ def vol(at: tuple[str, Path, str], cli: Cli, tmp_path: Path) -> Iterator[Volume]
         yield made
 
 
-def fits(stage: str) -> object:
+def fits(stage: str) -> Callable[[str, URL], bool]:
     def of_this(method: str, url: URL) -> bool:
         name = url.path.rpartition("/")[2]
         if stage == "complete":
@@ -52,10 +54,10 @@ def fits(stage: str) -> object:
     return of_this
 
 
-def strike(stage: str, dice: random.Random) -> Strike:
+def strike(stage: str, dice: random.Random, end: Callable[[], None]) -> Strike:
     when = dice.choice(["before", "after", "answered"])
     nth = 1 if stage == "complete" else dice.randint(1, 2)
-    return Strike(when, fits(stage), nth, dice.uniform(0, 0.03))  # type: ignore[arg-type]
+    return Strike(when, fits(stage), end, nth, dice.uniform(0, 0.03))
 
 
 def filled(path: Path, size: int, dice: random.Random) -> int:
@@ -81,13 +83,12 @@ def survive(
         if stage == "time":
             timer = killed_by(process, dice.uniform(0.3, late_s))
         else:
-            line.strike = strike(stage, dice)
-            line.strike.end = process.kill
+            line.strike = strike(stage, dice, process.kill)
         vol.ended(process, None)
         line.strike = None
         if timer is not None:
             timer.cancel()
-        assert process.returncode in (0, -signal.SIGKILL), vol.said[-1]
+        assert process.returncode in (0, KILLED), vol.said[-1]
         killed[stage] += process.returncode != 0
         # What was begun in the last instant is on nobody's record.
         lost |= line.begun - vol.on_record()

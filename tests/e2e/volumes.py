@@ -42,10 +42,10 @@ class Strike:
 
     when: str
     fits: Callable[[str, URL], bool]
+    end: Callable[[], None]
     nth: int = 1
     later_s: float = 0.0
     seen: int = 0
-    end: Callable[[], None] = lambda: None
 
 
 @dataclass

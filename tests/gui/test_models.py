@@ -158,7 +158,8 @@ async def test_a_file_that_differs_stays_until_its_name_was_confirmed(
         page = await looked(panel)
         # Of one size: the contents were read before it was said.
         await until(lambda: state(page, LORA) is RowState.DIFFERS)
-        assert "in sync" in page.card.title.text()
+        assert "Nothing to sync" in page.card.title.text()
+        assert "1 file differs" in page.card.note.text()
         row = page.files.row(LORA)
         assert row is not None
         page.files.choices.want(Choice.OVERWRITE, [row])

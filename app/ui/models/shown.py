@@ -114,6 +114,7 @@ class PlanShown:
         can_sync: whether its button can be pressed; without any files and this, there is none.
         busy: files are being listed or compared.
         verb: of the button; empty: ``Sync Models``, or ``Send by code`` for runpodctl.
+        way: what is done with the files: ``upload``, ``download``, ``send``, or ``move`` in both directions.
     """
 
     text: str = ""
@@ -125,6 +126,7 @@ class PlanShown:
     busy: bool = False
     takes_s: float | None = None
     verb: str = ""
+    way: str = "upload"
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ def plan_title(plan: PlanShown) -> str:
     """``12 files · 34.5 GB to upload · about 18 min``."""
     if plan.text or not plan.files:
         return plan.text
-    parts = [files(plan.files), f"{size(plan.bytes)} to move"]
+    parts = [files(plan.files), f"{size(plan.bytes)} to {plan.way}"]
     return " · ".join([*parts, *([about(plan.takes_s)] if plan.takes_s is not None else [])])
 
 

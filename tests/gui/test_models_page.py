@@ -237,7 +237,7 @@ def test_sentences_of_a_sync_come_from_its_numbers() -> None:
     )
     assert stop_text(replace(run, files_done=1), 0) == "1 file is on the volume."
     plan = PlanShown(files=12, bytes=34_500_000_000, takes_s=1100)
-    assert plan_title(plan) == "12 files · 34.5 GB to move · about 20 min"
+    assert plan_title(plan) == "12 files · 34.5 GB to upload · about 20 min"
 
 
 # The table and the model.

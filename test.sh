@@ -54,11 +54,9 @@ worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carrier
 lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
 other="tests/e2e/test_secrets.py tests/e2e/test_many.py tests/e2e/test_install.py"
 waiting="tests/e2e/test_other_worker.py"
+sync="tests/e2e/test_sync.py tests/e2e/test_sync_kills.py"
 window() {
-    failed=0
-    part window 100 tests/gui || failed=$?
-    part fuzz 450 tests/fuzz || failed=$?
-    return "$failed"
+    part window 100 tests/gui
 }
 # shellcheck disable=SC2086 # lists of files
 lines() {
@@ -66,11 +64,13 @@ lines() {
     part lines 350 $lines || failed=$?
     part worker 400 $worker || failed=$?
     part waiting 150 $waiting || failed=$?
+    part sync 150 $sync || failed=$?
+    part fuzz 450 tests/fuzz || failed=$?
     return "$failed"
 }
 program() {
     # shellcheck disable=SC2046,SC2086 # a list of options
-    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines $other $waiting)
+    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines $other $waiting $sync)
 }
 window &
 window=$!
@@ -86,5 +86,5 @@ wait "$checked" || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in checked rest lines worker fuzz program other window waiting; do cat "$logs/$log"; done
+for log in checked rest lines worker sync fuzz program other window waiting; do cat "$logs/$log"; done
 exit "$failed"

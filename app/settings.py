@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-import yaml
 
 from . import image_names
 from .errors import BadInput
@@ -474,6 +473,8 @@ def can_be(name: str, value: Any) -> bool:
 
 def _as_yaml(values: dict[str, Any]) -> str:
     """Readable where it can be: some letters PyYAML writes so that it does not read them again."""
+    import yaml
+
     text = yaml.safe_dump(values, allow_unicode=True, sort_keys=False)
     return text if yaml.safe_load(text) == values else yaml.safe_dump(values, sort_keys=False)
 
@@ -494,10 +495,17 @@ def _checked(key: str, value: Any, path: Path) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
+        raise BadInput(f"The settings file {path} cannot be read.", hint="Correct or remove it.") from error
+    # Only with a file: it takes as long to import as all the rest of this.
+    import yaml
+
+    try:
+        raw = yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise BadInput(f"The settings file {path} cannot be read.", hint="Correct or remove it.") from error
     if raw is not None and not isinstance(raw, dict):
         raise BadInput(f"The settings file {path} holds no settings.", hint="Correct or remove it.")

@@ -37,6 +37,10 @@ class StoppedMeanwhile(ProcessFailed):
     """Somebody stopped ComfyUI while another one waited for it to come up."""
 
 
+#: So many ports are tried when any will do.
+_PORTS = 3
+
+
 class NotStarted(ProcessFailed):
     """ComfyUI ended before it was up; ``crash`` says why."""
 
@@ -92,6 +96,20 @@ class Supervisor:
                 log.warning("Starting ComfyUI anew: %s", error)
             else:
                 return known
+        left = _PORTS
+        while True:
+            left -= 1
+            try:
+                return await self._started()
+            except NotStarted as error:
+                # Between our look and its start somebody else took the port that we had chosen.
+                if not left or not self._chooses_port or error.crash.cause != "port_in_use":
+                    raise
+                log.warning("%s Another port is taken.", error)
+                self._port = None
+
+    async def _started(self) -> str:
+        """Start it, and wait until it is up; its URL."""
         url = f"http://127.0.0.1:{await self._chosen_port()}"
         starting = asyncio.create_task(asyncio.to_thread(self._start, url), name="start-comfyui")
         try:
@@ -159,6 +177,12 @@ class Supervisor:
                 return file.read().decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
         except OSError:
             return []
+
+    @property
+    def _chooses_port(self) -> bool:
+        """Whether any free port will do."""
+        is_fixed = self._around is not None and self._around.port is not None
+        return not is_fixed and not any(word.startswith("--port") for word in self.installation.args)
 
     async def _chosen_port(self) -> int:
         wanted = None if self._around is None else self._around.port

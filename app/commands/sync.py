@@ -6,8 +6,9 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..syncing import Syncing
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?(?:/s)?", re.IGNORECASE)
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_Ask = Callable[[], Awaitable[tuple[int | None, str | None]]]
 _MARKS = {Act.UPLOAD: "upload", Act.DOWNLOAD: "download", Act.DELETE: "delete"}
 
 
@@ -35,14 +37,16 @@ async def sync(arguments: argparse.Namespace, settings: Settings) -> int:
             from .sync_pod import send_to_pod
 
             return await send_to_pod(syncing, settings, folder, rules, arguments)
-        size, place = await _volume(syncing, settings, arguments.volume_id)
-        one = await syncing.sync(
-            folder=folder, volume_id=arguments.volume_id, data_centre=arguments.data_centre or place
-        )
+        ask = partial(_volume, syncing, settings, arguments.volume_id)
+        place, size = arguments.data_centre, None
+        is_asked = not place and bool(arguments.volume_id or not settings.runpod_datacenter)
+        if is_asked:
+            size, place = await ask()
+        one = await syncing.sync(folder=folder, volume_id=arguments.volume_id, data_centre=place)
         try:
             if (results := _absolute(arguments.results)) is not None:
                 return await _fetch_results(syncing, one, results, arguments)
-            return await _sync(syncing, one, rules, size, arguments)
+            return await _sync(syncing, one, rules, size, None if is_asked else ask, arguments)
         finally:
             await one.close()
     finally:
@@ -50,14 +54,23 @@ async def sync(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _sync(
-    syncing: Syncing, one: ModelSync, rules: Rules, size: int | None, arguments: argparse.Namespace
+    syncing: Syncing,
+    one: ModelSync,
+    rules: Rules,
+    size: int | None,
+    ask: _Ask | None,
+    arguments: argparse.Namespace,
 ) -> int:
+    """Asks for the volume's size, unless that was done, once there is something to bring."""
     picture = await one.look(rules)
     if not arguments.size_only:
         with _reading(arguments) as tell:
             picture = await one.prove(picture, tell)
     wish = _wish(picture, arguments)
     plan = one.plan(picture, wish, volume_size=size)
+    if ask is not None and (plan.steps or arguments.dry_run):
+        size, _ = await ask()
+        plan = one.plan(picture, wish, volume_size=size)
     _tell_plan(plan, picture, arguments)
     if arguments.dry_run:
         return 0

@@ -16,6 +16,7 @@ from app.comfyui.installation import Installation
 from app.comfyui.ports import PortTaken
 from app.comfyui.status import ComfyState
 from app.comfyui.surroundings import KINDS, Surroundings, extra_paths, nodes_folder
+from app.errors import ProcessFailed
 from tests.unit.comfyui.test_supervisor import _MAIN
 from worker.process import free_port
 
@@ -80,6 +81,32 @@ async def test_a_port_that_is_taken_is_named_with_who_has_it(
     assert status.state is ComfyState.CRASHED
     assert status.crash is not None
     assert (status.crash.cause, status.crash.title) == ("port_in_use", f"Port {port} is in use")
+
+
+@pytest.mark.parametrize(("fixed", "starts"), [(False, 2), (True, 1)])
+async def test_a_port_of_our_own_choice_that_was_taken_meanwhile_is_another_one(
+    installation: Installation, tmp_path: Path, fixed: bool, starts: int
+) -> None:
+    first = installation.folder / "ports"
+    main = installation.folder / "main.py"
+    late = f"""
+import pathlib, sys
+ports = pathlib.Path({str(first)!r})
+with ports.open("a") as file:
+    file.write(sys.argv[sys.argv.index("--port") + 1] + "\\n")
+if len(ports.read_text().split()) == 1:
+    sys.exit("OSError: [Errno 98] error while attempting to bind: address already in use")
+"""
+    main.write_text(late + main.read_text("utf-8"), "utf-8")
+    around = Surroundings(tmp_path / "data", port=free_port() if fixed else None)
+    house = House(None, lambda: installation, tmp_path / "data" / "comfyui", around=around)
+    if fixed:
+        with pytest.raises(ProcessFailed, match="address already in use"):
+            await house.ensure()
+    else:
+        await house.ensure()
+    await house.end()
+    assert len(first.read_text().split()) == starts
 
 
 def test_the_key_of_the_worker_outlives_the_panel(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_what_is_in_step_makes_no_request_that_changes_anything(vol: Volume, cou
     assert vol.line.changes() == []
 
 
-@BOTH
+@pytest.mark.parametrize("at", [SERVERS[0], pytest.param(SERVERS[1], marks=pytest.mark.long)], indirect=True)
 def test_results_that_workers_left_are_fetched_and_dropped_there(vol: Volume, tmp_path: Path) -> None:
     left = {}
     for number, age_h in enumerate((2.0, 30.0, 0.5)):

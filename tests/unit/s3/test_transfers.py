@@ -49,7 +49,9 @@ KEY = "comfyui/models/checkpoints/a b#+&ü.safetensors"
 QUICK = Patience(tries=4, base_s=0.01, most_s=0.05)
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(
+    scope="module", params=[SERVERS[0], *(pytest.param(each, marks=pytest.mark.long) for each in SERVERS[1:])]
+)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, Path]]:

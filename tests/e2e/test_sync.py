@@ -202,6 +202,7 @@ def test_a_full_volume_is_said_in_a_sentence(vol: Volume) -> None:
     assert hashes(vol.models) == hashes(vol.here)
 
 
+@pytest.mark.long
 def test_parts_that_are_too_large_become_smaller_or_are_told(vol: Volume) -> None:
     with vol.make("large.bin", b"x").open("r+b") as file:
         file.truncate(65 * MIB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -18,7 +19,9 @@ from tests.e2e.volumes import MIB, Strike, Volume, hashes, killed_by, server, vo
 from tests.s3 import SERVERS
 
 MB = 1_000_000
-PART, SLOTS, SMALL = 64 * MIB, 4, 8
+PART, SLOTS = 64 * MIB, 4
+#: Seconds after which a sync is killed in any case.
+_TOO_LATE_S = 12.0
 KILLED = 1 if os.name == "nt" else -9
 #: At what the program dies; ``time``: whatever it is at then.
 STAGES = ("small", "time", "part", "complete", "manifest")
@@ -44,11 +47,9 @@ def vol(at: tuple[str, Path, str], cli: Cli, tmp_path: Path) -> Iterator[Volume]
 
 def fits(stage: str) -> Callable[[str, URL], bool]:
     def of_this(method: str, url: URL) -> bool:
-        name = url.path.rpartition("/")[2]
         if stage == "complete":
             return method == "POST" and "uploadId" in url.query
-        is_own = name in (".sync-manifest.json", "SHA256SUMS")
-        kind = "part" if "partNumber" in url.query else "manifest" if is_own else "small"
+        kind = "part" if "partNumber" in url.query else "manifest" if is_list(url) else "small"
         return method == "PUT" and kind == stage
 
     return of_this
@@ -73,43 +74,60 @@ def filled(path: Path, size: int, dice: random.Random) -> int:
 def survive(
     vol: Volume, sizes: dict[str, int], stages: list[str], dice: random.Random, rate: str, late_s: float
 ) -> str:
-    """Kill a sync at each of these stages, let the last one end, and check what became of it; the figures."""
+    """Kill a sync at each of these stages, let the last one end, and check what became of it; the figures.
+
+    One that ends by itself, as what it was to be killed at did not come, is followed by another one of all.
+    """
     line = vol.line
-    total = sum(filled(vol.here / name, size, dice) for name, size in sizes.items())
-    killed, lost = Counter[str](), set[str]()
+    size = sum(filled(vol.here / name, size, dice) for name, size in sizes.items())
+    killed, lost, whole = Counter[str](), set[str](), 1
     for stage in stages:
         process = vol.start("--limit-rate", rate)
-        timer = None
-        if stage == "time":
-            timer = killed_by(process, dice.uniform(0.3, late_s))
-        else:
+        if stage != "time":
             line.strike = strike(stage, dice, process.kill)
+        timer = killed_by(process, dice.uniform(0.3, late_s) if stage == "time" else _TOO_LATE_S)
         vol.ended(process, None)
+        timer.cancel()
         line.strike = None
-        if timer is not None:
-            timer.cancel()
+        # What came through before the end is with the server before the next one asks for it.
+        until(lambda: line.busy == 0)
         assert process.returncode in (0, KILLED), vol.said[-1]
-        killed[stage] += process.returncode != 0
         # What was begun in the last instant is on nobody's record.
         lost |= line.begun - vol.on_record()
+        if process.returncode == 0:
+            arrived_once(vol, sizes, lost)
+            for each in vol.models.iterdir():
+                each.unlink() if each.is_file() else shutil.rmtree(each)
+            whole += 1
+        else:
+            killed[stage] += 1
     vol.run("--verify", "--limit-rate", rate)
-    assert hashes(vol.models) == hashes(vol.here)
-    assert set(vol.manifest()) == set(sizes)
-    # What the server has is not sent again, whether or not the program knew that it has it.
-    sent = Counter(str(url) for method, url in line.stored if method == "PUT" and "models/." not in str(url))
-    again = {url: times for url, times in sent.items() if times > 1 and "SHA256SUMS" not in url}
-    assert again == {}
-    left = vol.open_uploads()
-    assert left <= lost
-    assert not any(each in url for each in left for url in sent)
-    assert vol.on_record() == set()
-    kills = sum(killed.values())
-    # Some come too late for what they wait for.
+    arrived_once(vol, sizes, lost)
+    kills = killed.total()
     assert kills >= len(stages) // 2, killed
     # The lists of models are counted too.
-    again_bytes = line.arrived - total
-    assert again_bytes <= kills * SLOTS * PART + MB
-    return f"{kills} kills {dict(killed)}: {again_bytes / MB:.1f} of {total / MB:.0f} MB sent again"
+    again = line.arrived - whole * size - sum(each.size for each in line.puts() if is_list(each.url))
+    assert 0 <= again <= kills * SLOTS * PART
+    return f"{kills} kills {dict(killed)}: {again / MB:.1f} of {whole * size / MB:.0f} MB sent again"
+
+
+def is_list(url: URL) -> bool:
+    return url.path.endswith((".sync-manifest.json", "SHA256SUMS"))
+
+
+def arrived_once(vol: Volume, sizes: dict[str, int], lost: set[str]) -> None:
+    """All is there, the list says so, and nothing that the server had was sent again, whether or not the
+    program knew of it. Uploads on nobody's record have no parts."""
+    assert hashes(vol.models) == hashes(vol.here)
+    assert set(vol.manifest()) == set(sizes)
+    sent = Counter(str(url) for method, url in vol.line.stored if method == "PUT" and not is_list(url))
+    assert {url: times for url, times in sent.items() if times > 1} == {}
+    vol.line.stored.clear()
+    left = vol.open_uploads()
+    assert left <= lost
+    parts = [URL(url).query.get("uploadId") for url in sent]
+    assert not left.intersection(parts)
+    assert vol.on_record() == set()
 
 
 @BOTH
@@ -134,8 +152,8 @@ def test_fifty_kills_of_two_gigabytes(vol: Volume) -> None:
     dice = random.Random(seed)
     sizes = {f"large {n}.bin": size * MIB for n, size in enumerate((700, 500, 400, 200, 70, 65))}
     sizes |= {f"small/{n}.bin": MB for n in range(100)}
-    # Ends of files and of lists are few: most kills go to what takes long.
-    stages = dice.choices(STAGES, (4, 2, 3, 1, 1), k=50)
+    # Most go to what takes long. Some come too late for what they wait for, and are no kills.
+    stages = dice.choices(STAGES, (4, 2, 3, 1, 1), k=60)
     print(survive(vol, sizes, stages, dice, "150M", 5.0))
 
 

@@ -55,15 +55,18 @@ class Line(S3Proxy):
 
     strike: Strike | None = None
     arrived: int = 0
+    busy: int = 0
     stored: list[tuple[str, URL]] = field(default_factory=list)
     begun: set[str] = field(default_factory=set)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
+        self.busy += 1
         try:
             return await super().serve(request)
         except ConnectionResetError:
             return web.Response()  # nobody is there any more
         finally:
+            self.busy -= 1
             if request.method == "PUT":
                 self.arrived += request.content.total_bytes
 

@@ -19,7 +19,7 @@ from app.ui.queue.viewer import Viewer
 from app.ui.theme import Theme
 from tests.gui.checks import shown
 from tests.gui.harness import on_loop, settled
-from tests.gui.scenes import FINISHED, FLUX, SCENES, WAITING, scene
+from tests.gui.scenes import FEW, FINISHED, FLUX, SCENES, WAITING, scene
 from worker.contract import Progress
 
 
@@ -29,7 +29,9 @@ def name_of(widget: QWidget) -> str:
     return interface.text(QAccessible.Text.Name).strip() if interface is not None else ""
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FEW else pytest.mark.long) for name in SCENES]
+)
 def test_everything_that_takes_the_focus_has_a_name(theme: Theme, tmp_path: Path, name: str) -> None:
     @on_loop
     async def look() -> None:

@@ -22,7 +22,7 @@ from app.ui.widgets.floating import Popover
 from app.workflows.parameters import Expected
 from tests.gui.checks import Box, faults, regions
 from tests.gui.harness import on_loop, settled
-from tests.gui.scenes import FULL, JOBS, SCENES, SMALL, made, opened, scene
+from tests.gui.scenes import FEW, FULL, JOBS, SCENES, SMALL, made, opened, scene
 
 _LONG = "A very long name of a workflow " * 4
 
@@ -33,9 +33,9 @@ _NAMES = {
 }
 
 #: In a small window what is cut is cut first; the usual size is looked at with the long runs, too.
-_LOOKS = [(name, SMALL) for name in SCENES]
-_LOOKS += [("queue_running", FULL), *(("queue_error", size) for size in ((1180, 720), (1300, 800)))]
-_OTHERS = [(name, FULL) for name in SCENES if name != "queue_running"] + [("queue_error", (1600, 1000))]
+_LOOKS = [*((name, SMALL) for name in FEW), ("queue_error", (1180, 720))]
+_OTHERS = [(name, SMALL) for name in SCENES if name not in FEW] + [(name, FULL) for name in SCENES]
+_OTHERS += [("queue_error", size) for size in ((1300, 800), (1600, 1000))]
 _ALL = [pytest.param(*look, id=str(look)) for look in _LOOKS]
 _ALL += [pytest.param(*look, id=str(look), marks=pytest.mark.long) for look in _OTHERS]
 
@@ -144,7 +144,7 @@ async def test_a_toast_leaves_an_open_menu_alone(theme: Theme, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "ratio", [pytest.param("1.25", marks=pytest.mark.long), "1.5", pytest.param("2", marks=pytest.mark.long)]
+    "ratio", [pytest.param(ratio, marks=pytest.mark.long) for ratio in ("1.25", "1.5", "2")]
 )
 def test_on_scaled_screens_everything_fits_and_pictures_are_sharp(tmp_path: Path, ratio: str) -> None:
     env = os.environ | {"QT_SCALE_FACTOR": ratio}

@@ -94,7 +94,7 @@ def test_the_columns_of_a_row_are_measured_from_the_right(width: int, tiles: int
         assert columns.state.width() == (216 if width >= 860 else 192) or columns.name.width() == 160
 
 
-@pytest.mark.parametrize("size", [FULL, SMALL], ids=str)
+@pytest.mark.parametrize("size", [pytest.param(FULL, marks=pytest.mark.long), SMALL], ids=str)
 def test_a_page_has_one_right_edge(theme: Theme, tmp_path: Path, size: tuple[int, int]) -> None:
     def right(window: Window, part: QWidget) -> int:
         return box_in(window, part)[0] + part.width()

@@ -33,7 +33,9 @@ class Rule:
 
     ``how``: a status (the server never sees the request), ``reset`` (the connection ends, and the server
     never sees it), ``done STATUS`` and ``done reset`` (the server does it, and the answer is lost),
-    ``pretend`` (success without the server), ``hold`` (nothing until :meth:`S3Proxy.let_go`).
+    ``pretend`` (success without the server), ``hold`` (nothing until :meth:`S3Proxy.let_go`), ``other etag``
+    (the server's answer with a wrong checksum), ``same page`` (a list that never gets on), ``skewed`` (the
+    client's clock is off).
     """
 
     how: str
@@ -103,16 +105,20 @@ class S3Proxy(Proxy):
                 await asyncio.sleep(0.01)
             how = ""
         done, _, then = how.partition("done ")
-        if done:
+        if done and done != "other etag":
             return self._answered(request, body, done)
         answer = await self._asked(request, body)
         if then:
             return self._answered(request, body, then)
+        if how == "other etag":
+            answer.headers["ETag"] = f'"{"0" * 32}"'
         self.seen.append(Seen(request.method, request.url, answer.status, len(body)))
         return answer
 
     def _answered(self, request: web.Request, body: bytes, how: str) -> web.StreamResponse:
-        status = 0 if how == "reset" else 200 if how == "pretend" else int(how)
+        status = {"reset": 0, "pretend": 200, "same page": 200, "skewed": 403}.get(how) or int(
+            how if how.isdecimal() else 0
+        )
         self.seen.append(Seen(request.method, request.url, status, len(body)))
         if how == "reset":
             assert request.transport is not None
@@ -121,7 +127,12 @@ class S3Proxy(Proxy):
         if how == "pretend":
             xml = "<CompleteMultipartUploadResult><ETag>x-1</ETag></CompleteMultipartUploadResult>"
             return web.Response(text=xml, content_type="application/xml", headers={"ETag": '"x"'})
-        xml = f"<Error><Code>{_CODES.get(status, 'Odd')}</Code><Message>as the test says</Message></Error>"
+        if how == "same page":
+            xml = "<ListBucketResult><IsTruncated>true</IsTruncated>"
+            xml += "<NextContinuationToken>again</NextContinuationToken></ListBucketResult>"
+            return web.Response(text=xml, content_type="application/xml")
+        code = "RequestTimeTooSkewed" if how == "skewed" else _CODES.get(status, "Odd")
+        xml = f"<Error><Code>{code}</Code><Message>as the test says</Message></Error>"
         return web.Response(status=status, text=xml, content_type="application/xml")
 
     def _rule(self, method: str, url: URL) -> Rule | None:

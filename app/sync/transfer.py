@@ -166,11 +166,13 @@ class Transfer:
             phase = Phase.STOPPED
         except ComfyRunPodError as error:
             self._grave = self._grave or error
+        except Exception:
+            # A mistake of ours, or a broken record: said like any other trouble, and nothing is left hanging.
+            log.critical("A mistake in this program ended a sync:", exc_info=True)
+            self._grave = ComfyRunPodError(
+                "The sync ended by an error of this program.", hint="Its log tells more."
+            )
         finally:
-            if phase is Phase.FAILED and self._grave is None:
-                self._grave = ComfyRunPodError(
-                    "The sync ended by an error of this program.", hint="Its log tells more."
-                )
             if phase is not Phase.FINISHED:
                 self._stop.set()
             self._tally.end(phase, None if self._grave is None else self._grave.problem)

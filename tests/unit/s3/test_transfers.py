@@ -17,7 +17,7 @@ import pytest
 from app.errors import BadInput
 from app.s3.access import VolumeAccess
 from app.s3.body import Limit
-from app.s3.bucket import Bucket, Stat
+from app.s3.bucket import Bucket, Stat, TwiceTheSamePage
 from app.s3.download import Fetched, Fetcher
 from app.s3.errors import (
     AccessRefused,
@@ -242,6 +242,24 @@ def test_success_without_a_file_is_not_believed(rig: Rig) -> None:
     rig.file.write_bytes(b"small")
     rig.proxy.befall("pretend", "PUT")
     with pytest.raises(Damaged, match="does not have all of it"):
+        rig.send()
+
+
+def test_a_part_that_arrived_as_something_else_goes_again(rig: Rig) -> None:
+    rig.proxy.befall("other etag", "PUT", part=2)
+    rig.send()
+    assert rig.is_whole()
+    assert rig.proxy.bodies() == SIZE + PART
+    assert "something else than what was sent" in rig.waits[0]
+    rig.proxy.befall("other etag", "PUT", part=2, times=1000)
+    rig.file.write_bytes(os.urandom(SIZE))
+    with pytest.raises(Damaged, match="something else than what was sent"):
+        rig.send()
+
+
+def test_a_clock_that_is_off_is_said(rig: Rig) -> None:
+    rig.proxy.befall("skewed", times=1000)
+    with pytest.raises(AccessRefused, match="the clock is off"):
         rig.send()
 
 
@@ -487,6 +505,19 @@ def test_folders_are_listed_one_by_one(rig: Rig) -> None:
     assert sorted(each.key for each in found.files) == sorted(names)
     assert "comfyui/models/b/c/" in found.folders
     assert all(isinstance(each, Stat) and each.size == 1 for each in found.files)
+
+
+def test_a_list_that_does_not_get_on_is_asked_for_again_and_then_given_up(rig: Rig) -> None:
+    rig.bucket.put("comfyui/models/a/x.bin", b"x", hashlib.md5(b"x").digest())
+    prefix = "comfyui/models/a/"
+    # Each try meets the same page twice.
+    stuck = rig.proxy.befall("same page", "GET", "list-type", times=6)
+    found = survey(rig.bucket, prefix, Crew("list", 1), QUICK, Flow())
+    assert ([each.key for each in found.files], stuck.seen) == ([f"{prefix}x.bin"], 6)
+    stuck.times = 1000
+    with pytest.raises(TwiceTheSamePage, match="the same page of its list twice"):
+        survey(rig.bucket, prefix, Crew("list", 1), QUICK, Flow())
+    assert stuck.seen == 6 + 10
 
 
 def test_the_layout_of_parts_covers_a_file_once() -> None:

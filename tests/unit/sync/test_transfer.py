@@ -226,6 +226,7 @@ def test_an_error_of_the_program_is_no_success(rig: Rig, caplog: pytest.LogCaptu
     assert progress.phase is Phase.FAILED
     assert progress.problem is not None
     assert "error of this program" in progress.problem.summary
+    assert progress.active == ()
     assert "ended a sync" in caplog.text
 
 

@@ -36,6 +36,7 @@ shown() {
 which="not long"
 if [ "${1:-}" = --long ]; then
     which="long or not long"
+    export TEST_EXAMPLES=200
     shown 90 uv run --frozen --no-sync python -m tests.bench
 fi
 # Lanes side by side: most of the time they wait, for processes to start and for RunPod's SDK.

@@ -27,7 +27,8 @@ os.environ |= dict.fromkeys(_TRUST, os.devnull)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Four lanes share the processor: how long one example takes says nothing. What hangs, pytest ends.
-settings.register_profile("lanes", deadline=None, max_examples=50)
+# Properties that name no number have few examples each time, and more with the full figures.
+settings.register_profile("lanes", deadline=None, max_examples=int(os.environ.get("TEST_EXAMPLES", "25")))
 settings.load_profile("lanes")
 
 

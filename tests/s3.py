@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.process import ChildProcess, clean_environment
+from worker.process import ChildProcess, clean_environment, free_port
 
 ACCESS, SECRET = "access-key-of-the-test", "secret-key-of-the-test-0123456789"
 #: ``nanio`` keeps open uploads over a restart and gives ETags of parts; ``rclone`` gives plain MD5s.
@@ -23,10 +23,7 @@ SERVERS = ("nanio", "rclone")
 @contextmanager
 def s3_server(folder: Path, *, port: int = 0, kind: str = "nanio") -> Iterator[str]:
     """Serve the buckets in ``folder``; the address. The same port serves again what stopped there."""
-    if not port:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    port = port or free_port()
     words, env = _nanio(folder, port) if kind == "nanio" else _rclone(folder, port)
     process = ChildProcess(words, env=clean_environment(env), cwd=folder)
     try:

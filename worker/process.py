@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -282,15 +283,32 @@ def wait_for_end(pid: int, timeout_s: float) -> bool:
     return True
 
 
+#: Below those of outgoing connections on Linux, Windows and macOS, above those of known services.
+_QUIET_PORTS = (20_000, 32_000)
+#: Not the library's own: tests make that one tell the same each time, in several processes.
+_random = random.SystemRandom()
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now at ``host`` (of a comma list: the first); somebody may take it meanwhile."""
+    """A port that is free now at ``host`` (of a comma list: the first); somebody may take it meanwhile.
+
+    Not one of those that systems give to connections that go out: of these thousands come and go.
+    """
     host = host.split(",")[0].strip()
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        if _POSIX:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    # The last resort is whichever the system gives.
+    for wanted in (*(_random.randrange(*_QUIET_PORTS) for _ in range(20)), 0):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            if _POSIX:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, wanted))
+            except OSError:
+                if wanted:
+                    continue
+                raise
+            port: int = probe.getsockname()[1]
+            return port
+    raise OSError(f"There is no free port at {host}.")
 
 
 #: What a child may know of our environment: where programs, languages, GPUs and temporary files are.

@@ -46,8 +46,8 @@ PASSING = [
     pytest.param([("cut", "/status", 6)], id="looks cut"),
     pytest.param([("silence", "/status", 4)], id="silence"),
     pytest.param([("truncated", "/status", 6)], id="answers truncated", marks=LONG),
-    pytest.param([("garbage", "/status", 6)], id="wrong JSON"),
-    pytest.param([("drip", "", 1000)], id="slow drip"),
+    pytest.param([("garbage", "/status", 6)], id="wrong JSON", marks=LONG),
+    pytest.param([("drip", "", 1000)], id="slow drip", marks=LONG),
 ]
 
 
@@ -70,8 +70,7 @@ def test_what_passes_costs_time_only(
     [
         "refuse",
         "cut",
-        "silence",
-        *(pytest.param(kind, marks=LONG) for kind in ("truncated", "garbage", "500")),
+        *(pytest.param(kind, marks=LONG) for kind in ("silence", "truncated", "garbage", "500")),
     ],
 )
 def test_a_submit_without_an_answer_is_never_sent_again(

@@ -58,7 +58,7 @@ def survive(folder: Path, seed: int, count: int) -> None:
 
 def _check(cli: Cli, out: Path, count: int, seed: int) -> None:
     jobs = cli.jobs()
-    assert [job["state"] for job in jobs] == ["done"] * count, f"seed {seed}"
+    assert [job["state"] for job in jobs] == ["done"] * count, f"seed {seed} {[job['error'] for job in jobs]}"
     assert [job["name"] for job in jobs] == [f"{n:03d}" for n in range(count)], f"seed {seed}"
     ended = [job["changed_at"] for job in jobs]
     assert ended == sorted(ended), f"seed {seed}: not in order"
@@ -74,7 +74,7 @@ def _check(cli: Cli, out: Path, count: int, seed: int) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("round_number", range(5))
+@pytest.mark.parametrize("round_number", range(3))
 def test_some_jobs_survive_kills(tmp_path: Path, round_number: int) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")

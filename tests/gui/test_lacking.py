@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from app.jobs.model import JobEvent, new_job_id
 from app.panel import Panel
 from app.preflight.report import Lack, Report
@@ -155,6 +157,7 @@ async def test_a_workflow_in_the_browsers_form_is_converted_or_says_which_nodes_
         assert "FaceDetailer (from impact-pack)" in notice.text
 
 
+@pytest.mark.long
 @on_loop
 async def test_a_folder_of_500_pictures_never_holds_the_window(theme: Theme, tmp_path: Path) -> None:
     """Printed is how late the window's loop was at most; here only a stall fails."""

@@ -205,6 +205,7 @@ async def test_the_window_has_the_colours_of_the_scheme_and_changes_with_it(
             assert drawn(panel.window, points) == wanted(points, colours)
 
 
+@pytest.mark.long
 @on_loop
 async def test_errors_logs_and_what_floats_have_their_grounds(theme: Theme, tmp_path: Path) -> None:
     async with scene("queue_error", theme, tmp_path / "1") as panel:

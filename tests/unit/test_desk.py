@@ -130,7 +130,7 @@ async def test_the_second_takes_over_when_the_first_closes(settings: Settings, w
                 world.finish(remote_id)
             for job_id in (job.id, second.id):
                 await reached(two.desk, job_id, State.DONE)
-            assert two.states.count(State.DONE) == 2
+            await until(lambda: two.states.count(State.DONE) == 2)
             assert not one.desk.is_runner
 
 

@@ -53,7 +53,8 @@ part() {
 }
 worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carriers.py"
 lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
-other="tests/e2e/test_secrets.py tests/e2e/test_many.py tests/e2e/test_install.py"
+other="tests/e2e/test_secrets.py"
+some="tests/e2e/test_many.py tests/e2e/test_install.py"
 waiting="tests/e2e/test_other_worker.py"
 sync="tests/e2e/test_sync.py tests/e2e/test_sync_kills.py"
 window() {
@@ -70,8 +71,12 @@ lines() {
     return "$failed"
 }
 program() {
+    failed=0
     # shellcheck disable=SC2046,SC2086 # a list of options
-    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines $other $waiting $sync)
+    part program 200 tests/e2e $(printf -- '--ignore=%s ' $worker $lines $other $some $waiting $sync) || failed=$?
+    # shellcheck disable=SC2086 # a list of files
+    part some 250 $some || failed=$?
+    return "$failed"
 }
 window &
 window=$!
@@ -87,5 +92,5 @@ wait "$checked" || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in checked rest lines worker sync fuzz program other window waiting; do cat "$logs/$log"; done
+for log in checked rest lines worker sync fuzz program some other window waiting; do cat "$logs/$log"; done
 exit "$failed"

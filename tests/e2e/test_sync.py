@@ -22,8 +22,10 @@ OTHER_SECRET = "not-the-secret-0123456789-of-the-test"
 RESULTS = ".comfy-runpod/results"
 
 
-#: On servers of two makers; other tests take the first.
-BOTH = pytest.mark.parametrize("at", SERVERS, indirect=True)
+#: On servers of two makers, the second one with the full figures; other tests take the first.
+BOTH = pytest.mark.parametrize(
+    "at", [SERVERS[0], pytest.param(SERVERS[1], marks=pytest.mark.long)], indirect=True
+)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +172,7 @@ def test_what_is_in_step_makes_no_request_that_changes_anything(vol: Volume, cou
     assert vol.line.changes() == []
 
 
-@pytest.mark.parametrize("at", [SERVERS[0], pytest.param(SERVERS[1], marks=pytest.mark.long)], indirect=True)
+@BOTH
 def test_results_that_workers_left_are_fetched_and_dropped_there(vol: Volume, tmp_path: Path) -> None:
     left = {}
     for number, age_h in enumerate((2.0, 30.0, 0.5)):

@@ -423,7 +423,7 @@ async def _models_send(panel: Panel) -> None:
 
 
 #: The scenes that are looked at each time; all of them with the full figures.
-FEW = ("queue_running", "queue_error", "welcome", "settings", "comfyui", "models")
+FEW = ("queue_running", "queue_error", "comfyui", "models")
 SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "queue_empty": ((), _queue_empty, FULL),
     "queue_running": (JOBS, _queue_running, FULL),

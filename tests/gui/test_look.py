@@ -124,6 +124,7 @@ def test_the_type_scale_is_that_of_the_design(theme: Theme) -> None:
     assert make_font("body", 1.25).pixelSize() == 16
 
 
+@pytest.mark.long
 @on_loop
 async def test_texts_have_the_size_of_their_use(theme: Theme, tmp_path: Path) -> None:
     async with scene("welcome", theme, tmp_path / "1") as panel:

@@ -161,7 +161,17 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+#: Much like another one, and slow.
+LATER = ("webm of ones", "jpeg of fill bytes")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(content, id=name, marks=[pytest.mark.long] if name in LATER else [])
+        for name, content in HOSTILE.items()
+    ],
+)
 def test_what_is_made_to_hang_or_to_fill_memory_does_not(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)

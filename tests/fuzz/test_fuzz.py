@@ -36,7 +36,7 @@ from tests.unit.workflows.cases import ROOT, copied
 HERE = ROOT / "tests" / "data" / "workflows" / "containers"
 SHIPPED = ROOT / "resources" / "nodes.json.gz"
 LIMIT_S = 2.0
-SHORT_S, FIXED_SEED = 1.5, "20261128"
+SHORT_S, FIXED_SEED = 1.0, "20261128"
 #: Most of it is the text of one packed workflow; small files must not take more than a large one.
 LIMIT_BYTES = 128 * 1024 * 1024
 NOW = datetime(2025, 1, 2, tzinfo=UTC)

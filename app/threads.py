@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -49,3 +49,24 @@ async def in_thread(work: Callable[[threading.Event], T], *, leave_s: float | No
         else:
             waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         raise
+
+
+async def to_its_end(call: Callable[..., T], *args: Any) -> T:
+    """Have a blocking call come to its end in a thread, also when the task is cancelled meanwhile."""
+    return await unbroken(asyncio.to_thread(call, *args))
+
+
+async def unbroken(work: Awaitable[T]) -> T:
+    """Have something short come to its end, also when the task is cancelled meanwhile, however often."""
+    ending = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.wait([ending])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not ending.cancelled():
+            ending.exception()  # else asyncio complains that nobody looked at it
+        raise cancelled
+    return ending.result()

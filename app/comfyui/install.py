@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from worker.process import clean_environment
 
 from ..errors import BadInput, ComfyRunPodError
+from ..threads import to_its_end
 from .causes import failed
 from .environments import Uv, python_in
 from .find import describe
@@ -31,7 +32,7 @@ from .install_steps import (
     read_note,
     take_away,
 )
-from .programs import HOME, OnLine, masked, run, to_its_end
+from .programs import HOME, OnLine, masked, run
 from .repositories import Git, newest_release, remove_tree
 
 __all__ = ["InstallPlan", "Installed", "Installer", "OnProgress", "Step", "StepProgress", "StepState"]

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import BadInput, NeedsSetup
+from ..threads import to_its_end, unbroken
 from .environments import Uv
 from .installation import Installation
 from .pack_changes import Change, Effects, effects_of
 from .pack_clone import REQUIREMENTS, SCRIPT, branch_of, brought_by, check_out, name_of, refuse_own_work
 from .pack_list import DISABLED, Pack, PackState, list_packs, node_folder
 from .pack_logs import ImportResult
-from .programs import OnLine, to_its_end, unbroken
+from .programs import OnLine
 from .repositories import Git, OnPart, checked_address, checked_version, remove_tree
 
 #: ComfyUI loads hidden folders too, but none whose name ends so.

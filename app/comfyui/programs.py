@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from worker.process import ChildProcess
 
 from ..errors import NeedsSetup, ProcessFailed
+from ..threads import to_its_end, unbroken
 
 T = TypeVar("T")
 OnLine = Callable[[str], None]
@@ -144,27 +145,6 @@ async def run(
         raise
     await to_its_end(child.kill_group)
     return Ended(child.returncode or 0, tuple(child.tail(_KEPT_LINES)))
-
-
-async def to_its_end(call: Callable[..., T], *args: Any) -> T:
-    """Have a blocking call come to its end in a thread, also when the task is cancelled meanwhile."""
-    return await unbroken(asyncio.to_thread(call, *args))
-
-
-async def unbroken(work: Awaitable[T]) -> T:
-    """Have something short come to its end, also when the task is cancelled meanwhile, however often."""
-    ending = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not ending.done():
-        try:
-            await asyncio.wait([ending])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not ending.cancelled():
-            ending.exception()  # else asyncio complains that nobody looked at it
-        raise cancelled
-    return ending.result()
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: OnLine, line: str) -> None:

@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from ...errors import BadInput, ComfyRunPodError, ProcessFailed
+from ...threads import to_its_end, unbroken
 from . import record
 from .child import Child
 from .model import Batch, OnState, Phase, SendState, Sent, Unit
 from .program import environment
 from .tracker import Tracker
 
-T = TypeVar("T")
 _POLL_S = 0.1
 #: After runpodctl has ended, something that it started may hold its pipes open.
 _DRAIN_S = 5.0
@@ -89,7 +88,7 @@ class Sender:
             # Only new files of a batch are a change worth a write.
             if keys := {_key(unit) for unit in batch.units if unit.name in finished} - sent:
                 with contextlib.suppress(OSError):
-                    await _to_its_end(lambda: record.note_sent(batch.folder, sent | keys))
+                    await to_its_end(lambda: record.note_sent(batch.folder, sent | keys))
         if tracker.code is None or tracker.commands is None:
             raise ProcessFailed("runpodctl gave no code.", hint="Start again.")
         skipped = tuple(unit.name for unit in batch.units if unit.name not in finished)
@@ -107,10 +106,10 @@ class Sender:
 
         starting = asyncio.ensure_future(asyncio.to_thread(start))
         try:
-            child = await _unbroken(starting)
+            child = await unbroken(starting)
         except asyncio.CancelledError:
             if not starting.cancelled() and starting.exception() is None:
-                await _to_its_end(starting.result().stop)
+                await to_its_end(starting.result().stop)
             raise
         except OSError as error:
             reason = error.strerror or str(error)
@@ -121,7 +120,7 @@ class Sender:
             await self._follow(child, tracker)
         finally:
             # Also after it has ended by itself: what it started goes with it.
-            await _to_its_end(child.stop)
+            await to_its_end(child.stop)
         tracker.finish()
         tracker.judge(child.exit_code)
 
@@ -160,22 +159,3 @@ def _looked_at(batch: Batch) -> frozenset[str]:
                 f"{name} is not as it was staged.", hint="Stage the files again.", folder=os.fspath(path)
             )
     return record.sent_from(batch.folder)
-
-
-async def _to_its_end(call: Callable[[], T]) -> T:
-    """Have a blocking call come to its end in a thread, also when the task is cancelled meanwhile."""
-    return await _unbroken(asyncio.ensure_future(asyncio.to_thread(call)))
-
-
-async def _unbroken(ending: asyncio.Future[T]) -> T:
-    cancelled: asyncio.CancelledError | None = None
-    while not ending.done():
-        try:
-            await asyncio.wait([ending])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not ending.cancelled():
-            ending.exception()  # else asyncio complains that nobody looked at it
-        raise cancelled
-    return ending.result()

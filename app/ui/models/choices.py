@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtWidgets import QMenu
 
 from ..theme import Theme
-from .parts import menu
+from ..widgets.menus import menu
 from .questions import Paths, Questions
 from .shown import Choice, ModelRow
 from .words import choice_text

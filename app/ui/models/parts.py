@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from PySide6.QtCore import QRect, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QPixmap
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QRadioButton, QSizePolicy, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QSizePolicy, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, column, row, set_property
@@ -233,20 +233,3 @@ def title_row(theme: Theme, title: str, *parts: QWidget, kind: str = "section") 
     line = row(Text(theme, title, kind), None, *parts)
     line.addStrut(_TITLE_H)
     return line
-
-
-def menu(parent: QWidget, items: Sequence[tuple[str, Callable[[], object], bool]]) -> QMenu:
-    """A menu of texts, what they do, and whether that is possible; an empty text is a line between.
-
-    It deletes itself when it is closed.
-    """
-    made = QMenu(parent)
-    made.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    for text, act, possible in items:
-        if not text:
-            made.addSeparator()
-            continue
-        action = made.addAction(text)
-        action.triggered.connect(lambda _=False, act=act: act())
-        action.setEnabled(possible)
-    return made

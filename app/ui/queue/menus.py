@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMenu, QWidget
 
 from ...jobs.model import Job
 from ...jobs.states import State
+from ..widgets.menus import menu
 from .actions import Actions
 from .model import JobModel
 
@@ -25,7 +25,7 @@ def job_menu(parent: QWidget, actions: Actions, model: JobModel, ids: Sequence[s
     one = ids[0] if len(ids) == 1 else ""
     other = actions.other_place(ids)
     can_elsewhere = ended and bool(other)
-    return _made(
+    return menu(
         parent,
         [
             ("Open outputs", lambda: actions.open_outputs(one), bool(one and jobs and jobs[0].outputs)),
@@ -74,7 +74,7 @@ def more_menu(parent: QWidget, actions: Actions, model: JobModel, select_all: Ca
     failed = [job.id for job in jobs if job.state in _FAILED]
     waiting = [job.id for job in jobs if not job.is_final and job.state is not State.RUNNING]
     ended = [job.id for job in jobs if job.is_final]
-    return _made(
+    return menu(
         parent,
         [
             ("Open workflow…\tCtrl+O", actions.choose_files, True),
@@ -85,16 +85,3 @@ def more_menu(parent: QWidget, actions: Actions, model: JobModel, select_all: Ca
             (f"Remove finished jobs ({len(ended)})", lambda: actions.remove(ended), bool(ended)),
         ],
     )
-
-
-def _made(parent: QWidget, items: Sequence[Item]) -> QMenu:
-    menu = QMenu(parent)
-    menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    for text, act, possible in items:
-        if not text:
-            menu.addSeparator()
-            continue
-        made = menu.addAction(text)
-        made.triggered.connect(lambda _=False, act=act: act())
-        made.setEnabled(possible)
-    return menu

@@ -34,8 +34,9 @@ async def test_esc_closes_one_thing_at_a_time_in_its_order(theme: Theme, tmp_pat
         for state in states:
             assert _open(panel) == state
             press(Key.Key_Escape)
-        window.topbar.open_targets()
         await at_list(panel, FINISHED[0].job.id)
+        window.topbar.open_targets()
+        await until(QApplication.activePopupWidget)
         press(Key.Key_Escape)
         assert QApplication.activePopupWidget() is None
         assert chosen(panel) == [FINISHED[0].job.name]

@@ -24,4 +24,8 @@ def resource(*parts: str) -> Path:
     """A file or folder that comes with the program: from the checkout, or packed with it."""
     package = Path(__file__).parent
     packed = package / "resources"
-    return (packed if packed.is_dir() else package.parent / "resources").joinpath(*parts)
+    if packed.is_dir():
+        return packed.joinpath(*parts)
+    # What the image is made of has a folder of its own there.
+    root = package.parent
+    return (root if parts[:1] == ("docker",) else root / "resources").joinpath(*parts)

@@ -29,17 +29,25 @@ def python_in(venv: Path) -> Path:
 
 def unsolvable(lines: Sequence[str]) -> str:
     """Why uv found no versions that go together, as half a sentence; empty when it did not say that."""
+    told = explained(lines)
+    if told is None:
+        return ""
+    reason = " ".join(told).removeprefix("Because ").partition(", we can conclude")[0].rstrip(".")
+    return reason or "its requirements cannot be met together"
+
+
+def explained(lines: Sequence[str]) -> tuple[str, ...] | None:
+    """uv's whole explanation, as lines without what it draws around them; None when it found a solution."""
     begin = next((number for number, line in enumerate(lines) if _UNSOLVABLE in line.lower()), None)
     if begin is None:
-        return ""
-    told = []
+        return None
+    told: list[str] = []
     for line in lines[begin + 1 :]:
         words = _DRAWN.sub("", line).strip()
         if not words or words.startswith("hint:"):
             break
         told.append(words)
-    reason = " ".join(told).removeprefix("Because ").partition(", we can conclude")[0].rstrip(".")
-    return reason or "its requirements cannot be met together"
+    return tuple(told)
 
 
 class Unsolvable(ProcessFailed):
@@ -66,7 +74,7 @@ class Uv:
             ProcessFailed: when that Python is not to be had.
         """
         words = ["venv", "--no-project", "--python", python, "--prompt", venv.parent.name, str(venv)]
-        await self._run("Making the Python environment", words, venv.parent)
+        await self.told("Making the Python environment", words, venv.parent)
 
     async def install(
         self,
@@ -94,11 +102,13 @@ class Uv:
         options = ["--python", str(python)]
         options += ["--default-index", index] if index else []
         options += ["--dry-run"] if dry_run else []
-        return await self._run(doing, ["pip", "install", *options, *words], cwd, on_line)
+        return await self.told(doing, ["pip", "install", *options, *words], cwd, on_line)
 
-    async def _run(
+    async def told(
         self, doing: str, words: list[str], cwd: Path, on_line: OnLine | None = None
     ) -> tuple[str, ...]:
+        """What uv says to a command; raises as :meth:`install` does."""
+
         def told(line: str) -> None:
             for call in (self.on_line, on_line):
                 if call is not None:

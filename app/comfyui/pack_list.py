@@ -19,7 +19,7 @@ DISABLED = ".disabled"
 
 _MOST_ENTRIES = 2_000
 _LONGEST_TEXT = 1 << 20
-_LONGEST_VERSION = 60
+_LONGEST_TOLD = 100
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REF = re.compile(r"refs/[\w+-][\w./+@-]*", re.ASCII)
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"((?:[^"\\\n]|\\.)*)")?\s*\]')
@@ -40,7 +40,7 @@ class Pack:
         name: of its folder or file, without what disables it.
         repository: where git had it from, without a password; None when it is no clone.
         commit: 40 hexadecimal digits; None when it is not known.
-        version: what its ``pyproject.toml`` says.
+        version, registry_id: what its ``pyproject.toml`` says; the second is its name in the Comfy Registry.
         state: ``failed`` when it is enabled and ComfyUI could not import it at its last start.
         import_s: how long its import took, in seconds.
         error: why it failed, in one line.
@@ -51,6 +51,7 @@ class Pack:
     repository: str | None = None
     commit: str | None = None
     version: str | None = None
+    registry_id: str | None = None
     state: PackState = PackState.ENABLED
     import_s: float | None = None
     error: str = ""
@@ -95,8 +96,15 @@ def _packs_in(folder: Path) -> Iterator[Pack]:
 
 
 def _described(name: str, folder: Path, state: PackState) -> Pack:
+    repository, commit = repository_of(folder)
+    told = folder / "pyproject.toml"
+    return Pack(name, folder, repository, commit, _told(told, "version"), _told(told, "name"), state)
+
+
+def repository_of(folder: Path) -> tuple[str | None, str | None]:
+    """Where git had a folder from, without a password, and its commit; None where it is no clone. Blocks."""
     git = folder / ".git"
-    return Pack(name, folder, _repository(git), _commit(git), _version(folder / "pyproject.toml"), state)
+    return _repository(git), _commit(git)
 
 
 def _with_result(pack: Pack, by_path: Mapping[str, ImportResult]) -> Pack:
@@ -143,13 +151,13 @@ def _commit(git: Path) -> str | None:
     return next((hash_ for hash_, _, name in packed if name == ref and _COMMIT.fullmatch(hash_)), None)
 
 
-def _version(pyproject: Path) -> str | None:
+def _told(pyproject: Path, field: str) -> str | None:
     try:
-        version = tomllib.loads(_text(pyproject)).get("project", {}).get("version")
+        value = tomllib.loads(_text(pyproject)).get("project", {}).get(field)
     except (ValueError, AttributeError, RecursionError):
         return None
-    usable = isinstance(version, str) and version.isprintable() and len(version) <= _LONGEST_VERSION
-    return version if usable and version else None
+    usable = isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_TOLD
+    return value if usable and value else None
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 from . import FIRST_RUN, PROGRAM, __version__
 
-COMMANDS = ("run", "check", "convert", "jobs", "comfyui", "endpoint", "account", "key", "spend", "sync")
+COMMANDS = (
+    "run",
+    "check",
+    "convert",
+    "jobs",
+    "comfyui",
+    "endpoint",
+    "account",
+    "key",
+    "spend",
+    "sync",
+    "image",
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_key(commands)
     _add_spend(commands)
     _add_sync(commands)
+    _add_image(commands)
     return parser
 
 
@@ -291,6 +304,39 @@ def _add_sync(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     sync.add_argument("--data-centre", metavar="ID", help="where the volume is, if RunPod cannot be asked")
     sync.add_argument("--json", action="store_true", help="print what happens as JSON, a line each")
+
+
+def _add_image(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    image = commands.add_parser(
+        "image", help="the image that runs on RunPod: lock, build, test, push, deploy"
+    )
+    actions = image.add_subparsers(dest="action", metavar="ACTION", required=True)
+    manifest = actions.add_parser("manifest", help="what it holds, held against this computer's ComfyUI")
+    manifest.add_argument("--match-local", action="store_true", help="make it as this computer; show how")
+    manifest.add_argument("--yes", action="store_true", help="write it")
+    lock = actions.add_parser("lock", help="find Python packages that suit ComfyUI and all its nodes")
+    lock.add_argument("--prefer-local", action="store_true", help="versions of this computer where they suit")
+    lock.add_argument("--upgrade", action="store_true", help="the newest of everything")
+    build = actions.add_parser("build", help="build it with Docker")
+    build.add_argument("--no-cache", action="store_true", help="build every step anew")
+    build.add_argument("--network", metavar="NAME", help="of the build's steps, such as host")
+    test = actions.add_parser("test", help="run it here as RunPod does, and compare it with this computer")
+    test.add_argument("--workflow", metavar="FILE", help="what to run in it (default: one without models)")
+    test.add_argument("--output", metavar="DIR", help="where to put what it makes")
+    actions.add_parser("scan", help="known vulnerabilities of what it holds; with --tag also of the image")
+    actions.add_parser("layers", help="how large its layers are, and what is in them")
+    actions.add_parser("push", help="send it to its registry")
+    deploy = actions.add_parser("deploy", help="give an endpoint on RunPod the image, and follow that")
+    deploy.add_argument("--endpoint", metavar="ID", help="of the endpoint (default: RUNPOD_ENDPOINT_ID)")
+    deploy.add_argument("--image", metavar="NAME", help="a whole name, as with a digest, in place of a tag")
+    deploy.add_argument("--back", action="store_true", help="give it the image that it had before")
+    actions.add_parser("history", help="what was built, tested, pushed and deployed")
+    for name, action in actions.choices.items():
+        if name not in ("manifest", "lock", "history"):
+            action.add_argument("--tag", help="of the image (default: the last built; to build: a new one)")
+            action.add_argument("--registry", help="account or host with path (default: DOCKER_REGISTRY)")
+        action.add_argument("--folder", metavar="DIR", help="of manifest.yaml and its lock")
+        action.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
 
 def _window_parser() -> argparse.ArgumentParser:

@@ -128,6 +128,9 @@ def _size(value: Any) -> int:
 
 @lru_cache(maxsize=1)
 def _own_version() -> str:
+    # In an image the worker is a folder, and no installed package.
+    if told := os.environ.get("COMFY_RUNPOD_VERSION"):
+        return told
     try:
         return version("comfy-runpod")
     except PackageNotFoundError:

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from ..errors import BadInput
 from ..files import write_private
 from .config import ALREADY_RUNS, EndpointConfig
-from .platform import HOST, Platform
+from .platform import Platform
 from .workers import WorkerPool
 
 EXIT_FAILED = 1
@@ -67,7 +67,7 @@ async def serve(config: EndpointConfig) -> None:
     state_file = config.data_dir / "endpoint.json"
     platform = Platform(config, key)
     port = await platform.start()
-    url = f"http://{HOST}:{port}/worker/{platform.secret}"
+    url = f"http://{config.worker_host}:{port}/worker/{platform.secret}"
     pool = WorkerPool(config, platform.dispatcher, url=url, secret=platform.secret)
     platform.workers = pool.counts
     try:
@@ -75,7 +75,7 @@ async def serve(config: EndpointConfig) -> None:
         state: dict[str, object] = {"port": port, "key": key, "pid": os.getpid(), "digest": config.digest}
         state["stays"] = config.idle_exit_s is None
         write_private(state_file, json.dumps(state))
-        log.info("endpoint %s listens on %s:%d", config.endpoint_id, HOST, port)
+        log.info("endpoint %s listens on %s:%d", config.endpoint_id, config.listen, port)
         await _until_over(stop, platform, config.idle_exit_s)
     finally:
         log.info("stopping")

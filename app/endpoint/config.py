@@ -38,6 +38,8 @@ class EndpointConfig:
             (runpod-python #250).
         idle_exit_s: end after that long without a request or an unfinished job; None = never.
         port: 0 = any free one.
+        listen: the address to listen on.
+        worker_host: what workers call this computer: a container may know it under another name.
     """
 
     endpoint_id: str
@@ -58,6 +60,8 @@ class EndpointConfig:
     strict_progress: bool = False
     idle_exit_s: float | None = None
     port: int = 0
+    listen: str = "127.0.0.1"
+    worker_host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.endpoint_id):

@@ -19,7 +19,6 @@ from .http import Handler, errors_as_json
 from .queue import JobQueue
 from .worker_routes import WorkerRoutes
 
-HOST = "127.0.0.1"
 TICK_S = 1.0
 #: The clock does not move by so much between two looks unless the computer slept or its time was set.
 LEAP_S = 30.0
@@ -72,7 +71,7 @@ class Platform:
         if again:
             log.info("%d unfinished jobs of the last run are queued again", again)
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self.config.port).start()
+        await web.TCPSite(self._runner, self.config.listen, self.config.port).start()
         self._ticker = asyncio.create_task(self._tick(), name="endpoint-tick")
         port: int = self._runner.addresses[0][1]
         return port

@@ -81,6 +81,7 @@ def lay_out(
         "PYTHON_VERSION": manifest.python,
         "SYSTEM_PACKAGES": " ".join(manifest.system_packages),
         "TORCH_INDEX": manifest.torch.index,
+        "WORKER_VERSION": __version__,
     }
     labels = {MANIFEST_LABEL: manifest.digest, VERSION_LABEL: __version__}
     return Context(folder, args, labels, tuple(secrets_in(folder)))

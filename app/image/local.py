@@ -23,6 +23,8 @@ from .model import Manifest, NodePin, Torch
 
 #: Where PyTorch's own builds are, by variant such as ``cu126``.
 TORCH_INDEX = "https://download.pytorch.org/whl/{variant}"
+#: What lies among the custom nodes and is ComfyUI's own.
+_OWN = ("websocket_image_save.py",)
 _FAMILY = ("torch", "torchvision", "torchaudio")
 _ASK = """
 import json, sys
@@ -68,7 +70,7 @@ async def look_at(installation: Installation, *, further: Sequence[Path] = ()) -
     pinned: list[NodePin] = []
     left_out: dict[str, str] = {}
     for pack in packs:
-        if pack.state is PackState.DISABLED:
+        if pack.state is PackState.DISABLED or pack.name in _OWN:
             continue
         try:
             pinned.append(await asyncio.to_thread(_pin_of, pack))
@@ -104,10 +106,12 @@ def _torch(packages: Mapping[str, str], before: Torch) -> Torch:
     if "torch" not in packages:
         return before
     versions = {name: packages.get(name, "").partition("+")[0] for name in _FAMILY}
+    if versions["torch"] == before.version:
+        return before
     variant = packages["torch"].partition("+")[2]
     cuda = re.fullmatch(r"cu(\d+)(\d)", variant)
-    index = TORCH_INDEX.format(variant=variant) if cuda else before.index
-    told = f"{cuda[1]}.{cuda[2]}" if cuda else before.cuda
+    index = TORCH_INDEX.format(variant=variant) if cuda else ""
+    told = f"{cuda[1]}.{cuda[2]}" if cuda else ""
     return Torch(versions["torch"], versions["torchvision"], versions["torchaudio"], index, told)
 
 

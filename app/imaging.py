@@ -43,6 +43,7 @@ from .image.trial import LABEL, Setting, Trial, try_image
 from .image_names import full_name
 from .settings import Settings
 from .syncing import models_folder
+from .threads import to_its_end
 from .vault import API_KEY, with_keys
 
 #: What a build needs on the engine's disk: with PyTorch from nothing, and when only what is above it changed.
@@ -340,8 +341,21 @@ class Imaging:
                 note=note, seconds=time.time() - at,
             )  # fmt: skip
 
+        seen: Progress | None = None
+
+        def told(progress: Progress) -> None:
+            nonlocal seen
+            seen = progress
+            on_progress(progress)
+
         try:
-            deployed = await deploy(client, endpoint_id, image, on_progress)
+            deployed = await deploy(client, endpoint_id, image, told)
+        except asyncio.CancelledError:
+            if seen is not None:
+                # The roll-out goes on without us, and there is something to go back from.
+                left = event(ok=True, version=seen.version, note="Not followed to its end.")
+                await to_its_end(self.history.add, left)
+            raise
         except ComfyRunPodError as error:
             now = await _image_of(client, endpoint_id)
             # Once the endpoint has it, there is something to go back from.

@@ -15,7 +15,7 @@ from ..comfyui.repositories import remove_tree
 from ..errors import BadInput, NeedsSetup
 from ..files import resource
 from .guard import Secret, secrets_in
-from .lock import LOCK, TORCH_LOCK, is_fresh, read_lock
+from .lock import LOCK, MARK, TORCH_LOCK, is_fresh, read_lock
 from .model import Manifest
 from .sources import copied
 
@@ -73,7 +73,9 @@ def lay_out(
         shutil.copyfile(_either(own, name), folder / name)
     (folder / START).chmod(0o755)
     for name in (LOCK, TORCH_LOCK):
-        shutil.copyfile(lock_folder / name, folder / name)
+        # Without the manifest's digest: a new node would else install PyTorch anew.
+        text = (lock_folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(MARK.sub("", text), encoding="utf-8", newline="\n")
     about = {"manifest": manifest.digest, "comfy_runpod": __version__, **asdict(manifest)}
     (folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     args = {

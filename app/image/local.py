@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from worker.process import clean_environment
 
@@ -95,7 +96,8 @@ def matching(setup: LocalSetup, before: Manifest | None) -> Manifest:
     return replace(
         base,
         comfyui=comfyui,
-        python=setup.python,
+        # The worker, which is beside it in the image, runs from 3.11 on.
+        python=max(setup.python, "3.11", key=Version),
         torch=_torch(setup.packages, base.torch),
         custom_nodes=setup.packs,
     )

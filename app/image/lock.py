@@ -24,7 +24,7 @@ LOCK, TORCH_LOCK = "comfyui.lock", "torch.lock"
 _UV_PLATFORM = "x86_64-manylinux_2_28"
 _TORCH = "torch"
 _FAMILY = ("torch", "torchvision", "torchaudio")
-_MARK = re.compile(r"# manifest: ([0-9a-f]{64})")
+MARK = re.compile(r"# manifest: ([0-9a-f]{64})\n?")
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)")
 _SAYS = "# Locked by `comfy-runpod image lock` for linux/amd64. Not to be edited."
 _DEPENDS = re.compile(r"\b([a-z0-9-]+) depends? on ([^\s,]*[^\s,.])")
@@ -66,7 +66,7 @@ def read_lock(folder: Path) -> Lock | None:
         torch = (folder / TORCH_LOCK).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    mark, other = _MARK.search(text), _MARK.search(torch)
+    mark, other = MARK.search(text), MARK.search(torch)
     if mark is None or other is None or mark[1] != other[1]:
         return None
     return Lock(folder, mark[1], pins_in(text))

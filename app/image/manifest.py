@@ -23,7 +23,8 @@ _MOST = 2_000
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9 _.+-]{0,98}[A-Za-z0-9_+-])?")
 _REGISTRY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_PYTHON = re.compile(r"3\.\d{1,2}")
+#: The worker needs 3.11.
+_PYTHON = re.compile(r"3\.1[1-9]")
 _DEBIAN = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 _INDEX = re.compile(r"https?://[^\s?#@]+")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")

@@ -58,7 +58,7 @@ def asked_by(folder: Path, whose: str) -> Asked:
 
 def requirement_of(line: str, whose: str) -> str:
     """A line in the form of PEP 508; raises BadInput when it has none."""
-    text = _OPTIONS.sub("", line)
+    text = " ".join(_OPTIONS.sub("", line).split())
     if _GIT.match(text):
         egg = _EGG.search(text)
         if egg is None:

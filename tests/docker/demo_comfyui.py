@@ -1,10 +1,11 @@
-"""A git repository that holds the demo engine as ComfyUI, so that an image is made without one from outside."""
+"""A git repository with the demo engine as ComfyUI, so that an image is made without one from outside."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
+
+from tests.unit.comfyui.made import commit
 
 ROOT = Path(__file__).parents[2]
 _MAIN = """\
@@ -30,25 +31,3 @@ def make_comfyui(folder: Path, *, version: str = "0.3.64") -> str:
             "comfyui_version.py": f'__version__ = "{version}"\n',
         },
     )
-
-
-def commit(folder: Path, files: dict[str, str]) -> str:
-    """Write files into a repository, made if there is none, and commit all that is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    if not (folder / ".git").exists():
-        _git(folder, "init", "--quiet")
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", "A state of it")
-    return _git(folder, "rev-parse", "HEAD").strip()
-
-
-def _git(folder: Path, *words: str) -> str:
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false"]
-    ended = subprocess.run(
-        ["git", *who, "-C", str(folder), *words], check=True, capture_output=True, text=True
-    )
-    return ended.stdout

@@ -158,6 +158,9 @@ class Management:
         first: answers to the next requests, before the API gets to them.
         logs: by worker; a worker without one is not known.
         refused: paths that this key may not ask for.
+        releases: what the endpoint's releases answer with.
+        rolling: how many workers are on the latest, of how many, and whether it goes on: taken for one answer
+            after the other once an image was changed; the last one stays.
     """
 
     url: str = ""
@@ -169,6 +172,9 @@ class Management:
     logs: dict[str, WorkerLog] = field(default_factory=dict)
     volumes: list[dict[str, Any]] = field(default_factory=lambda: [dict(VOLUME)])
     refused: set[str] = field(default_factory=set)
+    releases: dict[str, Any] = field(default_factory=lambda: deepcopy(RELEASES))
+    rolling: list[tuple[int, int, bool]] = field(default_factory=list)
+    _is_rolling: bool = False
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path_qs.removeprefix('/v2/')}")
@@ -201,7 +207,7 @@ class Management:
             case "GET", "serverless", _, "workers", worker, "logs":
                 return await self._log(request, worker)
             case "GET", "serverless", _, "releases":
-                return web.json_response(RELEASES)
+                return web.json_response(self._roll())
             case "GET", "network-volumes":
                 return web.json_response({"networkVolumes": self.volumes})
             case "GET", "catalog", "gpus":
@@ -222,8 +228,27 @@ class Management:
             return problem(422, "Unprocessable Entity", "Request validation failed.", ["idleTimeout"])
         if workers.get("min", 0) > workers.get("max", endpoint["workers"]["max"]):
             return problem(400, "Bad Request", "workers.min is above workers.max")
+        if not isinstance(body.get("image", ""), str) or body.get("image") == "":
+            return problem(422, "Unprocessable Entity", "Request validation failed.", ["image"])
+        if body.get("image", endpoint["image"]) != endpoint["image"]:
+            self.releases["endpointVersion"] += 1
+            diff = {"field": "image", "old": endpoint["image"], "new": body["image"]}
+            release = {"id": "rel", "version": self.releases["endpointVersion"], "diff": [diff]}
+            self.releases["releases"].insert(0, release)
+            self._is_rolling = True
         endpoint.update({**body, "workers": {**endpoint["workers"], **workers}})
         return web.json_response(endpoint)
+
+    def _roll(self) -> dict[str, Any]:
+        if self._is_rolling and self.rolling:
+            done, total, goes_on = self.rolling.pop(0) if len(self.rolling) > 1 else self.rolling[0]
+            self.releases["rollout"] = {
+                "inProgress": goes_on,
+                "workersOnLatest": done,
+                "workersTotal": total,
+                "percentOnLatest": round(100 * done / total) if total else 100,
+            }
+        return self.releases
 
     async def _log(self, request: web.Request, worker: str) -> web.StreamResponse:
         query, log = request.query, self.logs.get(worker)

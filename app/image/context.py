@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -81,12 +82,19 @@ def lay_out(
     args = {
         "BASE_IMAGE": manifest.base_image,
         "PYTHON_VERSION": manifest.python,
-        "SYSTEM_PACKAGES": " ".join(manifest.system_packages),
+        "SYSTEM_PACKAGES": " ".join(_system_packages(manifest, folder)),
         "TORCH_INDEX": manifest.torch.index,
         "WORKER_VERSION": __version__,
     }
     labels = {MANIFEST_LABEL: manifest.digest, VERSION_LABEL: __version__}
     return Context(folder, args, labels, tuple(secrets_in(folder)))
+
+
+def _system_packages(manifest: Manifest, folder: Path) -> list[str]:
+    """The manifest's, and git where a requirement is a repository, or a node runs it when it is imported."""
+    lock = (folder / LOCK).read_text(encoding="utf-8").lower()
+    needs_git = re.search(r"git\+https://|^gitpython==", lock, re.MULTILINE) is not None
+    return list(dict.fromkeys([*manifest.system_packages, *(["git"] if needs_git else [])]))
 
 
 def _either(own: Path, name: str) -> Path:

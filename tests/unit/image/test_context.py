@@ -23,7 +23,13 @@ MANIFEST = Manifest(PIN, custom_nodes=(NODE,), system_packages=("ffmpeg", "libgl
 ROOT = Path(__file__).parents[3]
 
 
-def lay(tmp_path: Path, manifest: Manifest = MANIFEST, files: dict[str, str] | None = None) -> Path:
+def lay(
+    tmp_path: Path,
+    manifest: Manifest = MANIFEST,
+    files: dict[str, str] | None = None,
+    *,
+    locked: str = "",
+) -> Path:
     """Lay out a context of a ComfyUI and a pack with these files beside the usual ones."""
     usual = {
         "comfyui/main.py": "",
@@ -38,7 +44,7 @@ def lay(tmp_path: Path, manifest: Manifest = MANIFEST, files: dict[str, str] | N
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     for name in (LOCK, TORCH_LOCK):
-        (tmp_path / name).write_text(f"# manifest: {manifest.digest}\n")
+        (tmp_path / name).write_text(f"# manifest: {manifest.digest}\n{locked}")
     sources = {pin.name: tmp_path / "sources" / pin.name for pin in manifest.pins}
     folder = tmp_path / "context"
     context = lay_out(folder, manifest, sources, tmp_path, tmp_path)
@@ -66,6 +72,12 @@ def test_a_lock_in_it_changes_with_the_packages_only(tmp_path: Path) -> None:
     first = (lay(tmp_path) / TORCH_LOCK).read_text()
     again = lay(tmp_path, replace(MANIFEST, system_packages=()))
     assert (again / TORCH_LOCK).read_text() == first
+
+
+@pytest.mark.parametrize("locked", ["GitPython==3.1\n", "a @ git+https://example.org/a@1\n"])
+def test_git_is_in_the_image_where_it_is_needed(tmp_path: Path, locked: str) -> None:
+    lay(tmp_path, locked=locked)
+    assert json.loads((tmp_path / "args.json").read_text())["SYSTEM_PACKAGES"] == "ffmpeg libgl1 git"
 
 
 def test_what_was_there_before_is_gone(tmp_path: Path) -> None:

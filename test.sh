@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 . packaging/bootstrap.sh
+. packaging/engine.sh
 
 get_uv
 choose_python
@@ -57,6 +58,14 @@ other="tests/e2e/test_secrets.py"
 some="tests/e2e/test_many.py tests/e2e/test_install.py"
 waiting="tests/e2e/test_other_worker.py"
 sync="tests/e2e/test_sync.py tests/e2e/test_sync_kills.py"
+# A container engine of our own, where one can be started. REQUIRE_DOCKER=1: nothing of it may be left out.
+image() {
+    folder=$(mktemp -d /tmp/e.XXXXXX)
+    trap 'stop_engine; rm -rf "$folder"' EXIT
+    # Elsewhere one that is there is used: nobody gets an engine installed by running tests.
+    if [ "${REQUIRE_DOCKER:-}" = 1 ]; then start_engine "$folder" >"$logs/engine" 2>&1 || cat "$logs/engine"; fi
+    part image 600 tests/docker
+}
 window() {
     part window 100 tests/gui
 }
@@ -78,6 +87,8 @@ program() {
     part some 250 $some || failed=$?
     return "$failed"
 }
+(image) &
+image=$!
 window &
 window=$!
 program &
@@ -85,12 +96,13 @@ program=$!
 lines &
 lines=$!
 failed=0
-part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz || failed=$?
+part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz --ignore=tests/docker || failed=$?
 # shellcheck disable=SC2086 # a list of files
 part other 500 $other || failed=$?
+wait "$image" || failed=$?
 wait "$checked" || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in checked rest lines worker sync fuzz program some other window waiting; do cat "$logs/$log"; done
+for log in checked rest lines worker sync fuzz program some other image window waiting; do cat "$logs/$log"; done
 exit "$failed"

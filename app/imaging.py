@@ -29,7 +29,7 @@ from .files import resource
 from .image.context import MANIFEST_LABEL, Context, lay_out
 from .image.deploy import Deployed, Progress, checked_image, deploy
 from .image.differences import changes, compare
-from .image.history import Event, History, What, way_back
+from .image.history import Event, History, What, image_id_of, way_back
 from .image.layers import LayerReport, layers_of
 from .image.local import LocalSetup, look_at, matching
 from .image.lock import LOCK, TORCH_LOCK, Lock, is_fresh, lock, read_lock, wants_of
@@ -363,6 +363,7 @@ class Imaging:
             await asyncio.to_thread(self.history.add, done)
             raise
         await asyncio.to_thread(self.history.add, event(ok=True, version=deployed.version))
+        await asyncio.to_thread(self._hand_on_catalogue, endpoint_id, image)
         return deployed
 
     async def back(self, endpoint_id: str) -> Event | None:
@@ -440,6 +441,15 @@ class Imaging:
         folder.mkdir(parents=True, exist_ok=True)
         raw = gzip.compress(json.dumps(nodes).encode(), mtime=0)
         (folder / f"{info.id.rpartition(':')[2]}.json.gz").write_bytes(raw)
+
+    def _hand_on_catalogue(self, endpoint_id: str, image: str) -> None:
+        """An endpoint has the node types of its image, where that was tested here: preflight asks there."""
+        image_id = image_id_of(self.history.events(), image)
+        kept = self._data / "catalogues" / f"{image_id.rpartition(':')[2]}.json.gz"
+        if image_id and kept.is_file():
+            of_endpoints = self._settings().data_dir / "catalogues"
+            of_endpoints.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept, of_endpoints / f"{endpoint_id}.json.gz")
 
     async def _note(
         self,

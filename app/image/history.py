@@ -95,6 +95,15 @@ def way_back(events: list[Event], endpoint_id: str, now: float | None = None) ->
     return last if last is not None and usable and now - last.at < BACK_S else None
 
 
+def image_id_of(events: list[Event], image: str) -> str:
+    """The engine's id of an image by its name, or by the digest that it was pushed with; empty: not known."""
+    digest = image.partition("@")[2]
+    named = (each for each in events if each.image_id and each.image == image and not digest)
+    pushed = (each for each in events if each.image_id and digest and each.digest == digest)
+    found = next(named, None) or next(pushed, None)
+    return found.image_id if found is not None else ""
+
+
 def _event(line: bytes) -> Event | None:
     try:
         data: Any = json.loads(line)

@@ -164,6 +164,8 @@ async def test_it_is_deployed_by_its_digest_and_taken_back(project: Project, by_
         told = await _deployed(project, api, "--image", by_digest)
         assert [each["on_latest"] for each in told[:-1]] == [1, 2]
         assert (told[-1]["image"], told[-1]["before"]) == (by_digest, "someone/comfy:1")
+        # What its worker knows is known here now, without asking one.
+        assert (project.folder / "data" / "catalogues" / "ep-one.json.gz").is_file()
         await _deployed(project, api, "--back")
         assert api.endpoints["ep-one"]["image"] == "someone/comfy:1"
         project.env |= {"RUNPOD_API_BASE_URL": api.url, "RUNPOD_API_KEY": KEY}

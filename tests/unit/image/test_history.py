@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.image.history import BACK_S, Event, History, What, way_back
+from app.image.history import BACK_S, Event, History, What, image_id_of, way_back
 from app.image.model import Manifest, NodePin
 from app.image.tags import proposed_tag
 
@@ -42,6 +42,15 @@ def test_the_last_deployment_can_be_undone_for_a_day() -> None:
     assert way_back([former], "none", 600.0) is None
     failed = Event(What.DEPLOYED, 1_100.0, "a/b:3", endpoint_id="ep", before="a/b:2", ok=False)
     assert way_back([failed, *events], "ep", 1_200.0) is None
+
+
+def test_an_image_is_known_by_its_name_and_its_digest() -> None:
+    pushed = Event(What.PUSHED, 2.0, "a/b:2", image_id="sha256:22", digest="sha256:dd")
+    events = [DEPLOYED, pushed, Event(What.BUILT, 1.0, "a/b:1", image_id="sha256:11")]
+    assert image_id_of(events, "a/b:2") == "sha256:22"
+    assert image_id_of(events, "a/b:1") == "sha256:11"
+    assert image_id_of(events, "a/b@sha256:dd") == "sha256:22"
+    assert image_id_of(events, "a/b@sha256:ee") == image_id_of(events, "a/b:3") == ""
 
 
 def test_a_tag_says_when_and_of_what() -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Finding:
         id: as ``GHSA-…``, ``PYSEC-…`` or ``CVE-…``.
         where: which lock file, or the image.
         fixed_in: the lowest version without it; empty when none is known.
+        aliases: its other ids.
     """
 
     id: str
@@ -61,6 +62,12 @@ class Finding:
     title: str
     where: str
     fixed_in: str = ""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def rated_as(self) -> str:
+        """Of its ids the one under which the database has a severity: GitHub's, where there is one."""
+        return next((each for each in self.aliases if each.startswith("GHSA-")), self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +127,8 @@ async def scan(uv: Path, locks: Sequence[Path], image: str | None, *, osv: str =
                 looked_at.append(f"the image, with {scanner}")
             except ComfyRunPodError as error:
                 notes.append(f"The image itself was not scanned: {error.summary}")
-    known = {each.id: each for each in findings}
-    severities = await asyncio.to_thread(_severities, osv, [
-        name for name, each in known.items() if each.severity is Severity.UNKNOWN
-    ])  # fmt: skip
+    unrated = dict.fromkeys(each.rated_as for each in findings if each.severity is Severity.UNKNOWN)
+    severities = await asyncio.to_thread(_severities, osv, list(unrated))
     rated = (_rated(each, severities) for each in findings)
     return Scan(
         tuple(sorted(rated, key=lambda each: (-each.severity, each.package, each.id))),
@@ -172,9 +177,12 @@ def _finding(vuln: Mapping[str, Any], package: str, version: str, where: str) ->
     fixes = vuln.get("fix_versions")
     fixed = str(fixes[0])[:60] if isinstance(fixes, list) and fixes else ""
     lines = str(vuln.get("description") or "").strip().splitlines() or [""]
+    others = vuln.get("aliases")
+    aliases = tuple(str(each)[:80] for each in others[:20]) if isinstance(others, list) else ()
     return Finding(
-        str(vuln.get("id"))[:80], package[:100], version[:60], Severity.UNKNOWN, lines[0][:200], where, fixed
-    )
+        str(vuln.get("id"))[:80], package[:100], version[:60], Severity.UNKNOWN, lines[0][:200], where, fixed,
+        aliases,
+    )  # fmt: skip
 
 
 async def _scan_image(scanner: str, image: str) -> list[Finding]:
@@ -257,10 +265,7 @@ def _severities(osv: str, ids: Sequence[str]) -> dict[str, Severity]:
 def _rated(finding: Finding, severities: Mapping[str, Severity]) -> Finding:
     if finding.severity is not Severity.UNKNOWN:
         return finding
-    severity = severities.get(finding.id, Severity.UNKNOWN)
-    return Finding(
-        finding.id, finding.package, finding.version, severity, finding.title, finding.where, finding.fixed_in
-    )
+    return replace(finding, severity=severities.get(finding.rated_as, Severity.UNKNOWN))
 
 
 def _severity(word: Any) -> Severity:

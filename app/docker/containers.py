@@ -40,14 +40,17 @@ def arguments(
     user: str | None = None,
     hosts: Sequence[str] = (),
     entrypoint: str | None = None,
+    init: bool = True,
 ) -> list[str]:
     """The words between ``docker run`` and the image.
 
     Raises:
         BadInput: when one of them cannot be used.
     """
-    # A container without an own program of that kind would not listen to signals as process 1.
-    words = ["--rm", "--init", "--name", _checked(_NAME, name, "a container's name")]
+    words = ["--rm", "--name", _checked(_NAME, name, "a container's name")]
+    if init:
+        # As process 1 a program that does not ask for signals gets none.
+        words.append("--init")
     for label in labels:
         words += ["--label", _checked(_LABEL, label, "a label")]
     for each in env_names:

@@ -156,6 +156,7 @@ class Engine:
         gpus: str | None = None,
         user: str | None = None,
         hosts: Sequence[str] = (),
+        init: bool = True,
     ) -> list[str]:
         """The command that runs an image in the foreground, and ends with it; Ctrl+C reaches the container.
 
@@ -168,6 +169,7 @@ class Engine:
                 list of processes.
             gpus: such as ``all``.
             hosts: such as ``host.docker.internal:host-gateway``.
+            init: have Docker's own small program as process 1; not for images that bring one.
 
         Raises:
             BadInput: when one of them cannot be used.
@@ -181,6 +183,7 @@ class Engine:
             gpus=gpus,
             user=user,
             hosts=hosts,
+            init=init,
         )
         return [str(self.program), "run", *words, checked_reference(image), *argv]
 

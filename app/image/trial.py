@@ -164,6 +164,7 @@ async def _endpoint(
         network="host" if shared else None,
         gpus="all" if setting.gpu else None,
         hosts=[] if shared else [f"{_HOST}:host-gateway"],
+        init=False,
     )
     env = {
         "EXECUTION_TIMEOUT": f"{setting.job_s:g}",

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,8 @@ def by_digest(project: Project) -> str:
     *steps, done = project.told("push", "--tag", "one")
     parts = [each["part"] for each in steps if each["part"] is not None]
     assert parts == sorted(parts)
-    assert max(each["total"] for each in steps) > 50_000_000
+    # A registry that has most of the layers already is sent the others only.
+    assert max(each["total"] for each in steps) > 100_000
     return f"{project.name.rpartition(':')[0]}@{done['digest']}"
 
 
@@ -266,7 +268,8 @@ async def test_a_change_costs_its_own_layers_only(
     project: Project, engine: Engine, tmp_path: Path, changed: str, anew: list[str]
 ) -> None:
     context = shutil.copytree(project.folder / "data" / "image" / "context", tmp_path / "context")
-    (context / changed).write_text("# changed\n")
+    # Something new each time: the engine may remember an earlier run.
+    (context / changed).write_text(f"# changed {uuid.uuid4()}\n")
     built = await _rebuilt(project, engine, context)
     steps = [step for step in built.steps if step.title.startswith(("RUN", "COPY"))]
     assert len(steps) >= 10

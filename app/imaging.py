@@ -21,7 +21,7 @@ from .comfyui.status import object_info
 from .docker.building import OnBuild, OnStepLine
 from .docker.engine import Engine
 from .docker.model import BuildRequest, Built, ImageInfo, Pushed, SignIn
-from .docker.names import registry_of
+from .docker.names import checked_name, registry_of
 from .docker.sending import OnPush
 from .endpoint.account import AccountClient
 from .errors import BadInput, ComfyRunPodError, NeedsSetup
@@ -29,6 +29,7 @@ from .files import resource
 from .image.context import MANIFEST_LABEL, Context, lay_out
 from .image.deploy import Deployed, Progress, checked_image, deploy
 from .image.differences import changes, compare
+from .image.guard import SecretsFound
 from .image.history import Event, History, What, image_id_of, way_back
 from .image.layers import LayerReport, layers_of
 from .image.local import LocalSetup, look_at, matching
@@ -196,9 +197,10 @@ class Imaging:
         return await Engine.find(self._settings().docker_program)
 
     def name(self, tag: str | None = None, registry: str | None = None) -> str:
+        """The image's whole name. Raises BadInput when Docker would not take it."""
         settings = self._settings()
         host = registry or settings.docker_registry
-        return full_name(host, settings.docker_image, tag or settings.docker_tag)
+        return checked_name(full_name(host, settings.docker_image, tag or settings.docker_tag))
 
     async def propose_tag(self) -> str:
         events = await asyncio.to_thread(self.history.events)
@@ -209,7 +211,8 @@ class Imaging:
         """The build context of the manifest as it is.
 
         Raises:
-            NeedsSetup: when the lock is not of the manifest, or a secret is in the context.
+            NeedsSetup: when the lock is not of the manifest.
+            SecretsFound: when a secret is in the context.
         """
         manifest = await self.manifest()
         sources = await self._sources(manifest, on_source)
@@ -217,12 +220,7 @@ class Imaging:
             lay_out, self._data / "context", manifest, sources, self.folder, self.folder
         )
         if context.secrets:
-            first, more = context.secrets[0], len(context.secrets) - 1
-            raise NeedsSetup(
-                f"Nothing is built: {first}{f', and {more} more' if more else ''}.",
-                hint="Anyone who pulls the image could read it. Take it out of there, or leave the node out.",
-                files=[str(each) for each in context.secrets],
-            )
+            raise SecretsFound(context.secrets)
         return context
 
     async def build(

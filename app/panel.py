@@ -19,6 +19,7 @@ from .comfy_switch import Ties as ComfyTies
 from .comfyui.find import describe, find_installations
 from .desk import Desk, Outlook
 from .errors import BadInput
+from .image_door import OF_IMAGE, Images
 from .jobs.model import FROM_COMFYUI, Job, JobEvent, JobSpec
 from .jobs.states import State
 from .jobs.targets import DEMO, LOCAL, is_remote
@@ -32,6 +33,7 @@ from .ui.comfyui.page import ComfyPage
 from .ui.desktop import announce, open_path
 from .ui.frame.places import chosen_place, other_place, places_of
 from .ui.frame.window import Window, app_icon
+from .ui.image.page import ImagePage
 from .ui.models.page import ModelsPage
 from .ui.notices import Notice, Notices
 from .ui.queue.actions import Actions
@@ -135,6 +137,10 @@ class Panel:
                 lambda: self.settings, self._change, self._show_volume_settings, self.actions.models_arrived
             ),
         )  # fmt: skip
+        self.images = Images(
+            *(self.window, self.notices, self.state, self.scope),
+            settings=lambda: self.settings, local_url=self._local_url, running=self._running_on,
+        )  # fmt: skip
         self.tuner = Tuner(
             theme, self.window, self.actions.launch, self.state, self.scope,
             TunerTies(lambda: self.settings, lambda: chosen_place(self.settings), self.chips.name),
@@ -175,6 +181,7 @@ class Panel:
             self.scope.start(self._keep_looking(), "look")
             self.comfy.start()
             self.models.start()
+            self.images.start()
             if files:
                 self.actions.run_files(files)
             await self._ended.wait()
@@ -222,7 +229,8 @@ class Panel:
         comfyui = ComfyPage(theme, self.motion)
         return Window(
             theme, self.notices, self.state, queue, settings, welcome, comfyui,
-            ModelsPage(theme, self.motion), self.motion, lambda area: Viewer(theme, self.pictures, area),
+            ModelsPage(theme, self.motion), ImagePage(theme, self.motion), self.motion,
+            lambda area: Viewer(theme, self.pictures, area),
         )  # fmt: skip
 
     def _bind(self) -> None:
@@ -412,6 +420,8 @@ class Panel:
         self.window.settings.show_settings()
         if any(getattr(old, name) != getattr(self.settings, name) for name in OF_MODELS):
             self.models.settings_changed()
+        if any(getattr(old, name) != getattr(self.settings, name) for name in OF_IMAGE):
+            self.images.settings_changed()
         await self.comfy.look()
 
     async def _take_keys(self) -> None:
@@ -423,6 +433,7 @@ class Panel:
         self.chips.use(self.settings)
         self._show_places()
         self.window.settings.keys_changed()
+        self.images.settings_changed()
 
     def _use_key(self, name: str, secret: Secret) -> None:
         """Put a key in force at once; an empty one: there is none any more."""
@@ -432,6 +443,7 @@ class Panel:
         self.chips.use(self.settings)
         self._show_places()
         self.models.settings_changed()
+        self.images.settings_changed()
         if self.settings.runpod_endpoint_id:
             # What is made with the old key is made anew; with unfinished jobs it stays until they have ended.
             forgetting = self.desk.forget_target(self.settings.runpod_endpoint_id)
@@ -489,6 +501,15 @@ class Panel:
             if entry.job.target == LOCAL and entry.job.state is State.RUNNING
         )
         return next(running, "")
+
+    def _running_on(self, endpoint_id: str) -> int:
+        """How many jobs run on an endpoint: ours, or all of them where its chip knows."""
+        ours = sum(
+            entry.job.target == endpoint_id and entry.job.state is State.RUNNING
+            for entry in self.model.jobs.values()
+        )
+        chip = self.chips.health.status if chosen_place(self.settings) == endpoint_id else None
+        return max(ours, chip.in_progress if chip is not None else 0)
 
     # The end.
 

@@ -138,6 +138,13 @@ MADE_UP: dict[str, tuple[str, tuple[int, int]]] = {
     "models-send": ("models_send", _FULL),
     "models-send-min-window": ("models_send", _SMALL),
     "models-empty": ("models_empty", _FULL),
+    "image": ("image", _FULL),
+    "image-min-window": ("image", _SMALL),
+    "image-failed": ("image_failed", _FULL),
+    "image-failed-min-window": ("image_failed", _SMALL),
+    "image-done": ("image_done", _FULL),
+    "image-ready": ("image_ready", _FULL),
+    "image-no-docker": ("image_no_docker", _FULL),
 }
 
 

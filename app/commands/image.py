@@ -15,6 +15,7 @@ from typing import Any
 from ..docker.model import BuildProgress, PushProgress, StepState
 from ..errors import BadInput, ComfyRunPodError, NeedsSetup
 from ..image.deploy import Progress
+from ..image.guard import SecretsFound
 from ..image.history import Event
 from ..image.lock import Conflict
 from ..image.manifest import manifest_text
@@ -92,8 +93,8 @@ async def _lock(imaging: Imaging, _settings: Settings, arguments: argparse.Names
 
 
 async def _build(imaging: Imaging, _settings: Settings, arguments: argparse.Namespace) -> int:
-    engine = await imaging.engine()
     name = imaging.name(arguments.tag or await imaging.propose_tag(), arguments.registry)
+    engine = await imaging.engine()
     shown = _BuildShown(as_json=arguments.json)
     built = await imaging.build(
         engine, name, no_cache=arguments.no_cache, network=arguments.network, on_source=shown.source,
@@ -116,8 +117,8 @@ async def _build(imaging: Imaging, _settings: Settings, arguments: argparse.Name
 
 
 async def _test(imaging: Imaging, settings: Settings, arguments: argparse.Namespace) -> int:
-    engine = await imaging.engine()
     name = await _meant(imaging, arguments)
+    engine = await imaging.engine()
     request = await _request(arguments.workflow, settings) if arguments.workflow else None
     url = await _local_url(settings)
     tested = await imaging.test(
@@ -134,9 +135,17 @@ async def _test(imaging: Imaging, settings: Settings, arguments: argparse.Namesp
 
 async def _scan(imaging: Imaging, _settings: Settings, arguments: argparse.Namespace) -> int:
     scan = await imaging.scan(await _meant(imaging, arguments) if arguments.tag else None)
-    context = await imaging.context() if await imaging.locked() is not None else None
+    refused: tuple[str, ...] = ()
+    unseen = "" if await imaging.locked() is not None else "it is not locked"
+    try:
+        if not unseen:
+            await imaging.context()
+    except SecretsFound as error:
+        refused = error.files
+    except ComfyRunPodError as error:
+        unseen = error.summary.rstrip(".")
     if arguments.json:
-        _print(scan.to_json())
+        _print({**scan.to_json(), "secrets": list(refused), "secrets_looked_for": not unseen})
     else:
         for each in scan.findings:
             fixed = f", fixed in {each.fixed_in}" if each.fixed_in else ""
@@ -146,14 +155,17 @@ async def _scan(imaging: Imaging, _settings: Settings, arguments: argparse.Names
         _say(f"{len(scan.findings)} known vulnerabilities found. Looked at: {looked_at}.")
         for note in scan.notes:
             _say(note)
-        if context is not None:
+        if unseen:
+            _say(f"Secrets in what the image would be built of were not looked for: {unseen}.")
+        elif not refused:
             _say("No secret and no private key is in what the image would be built of.")
-    return 0
+        sys.stdout.writelines(f"{'refused':9}{file}\n" for file in refused)
+    return 1 if refused else 0
 
 
 async def _push(imaging: Imaging, _settings: Settings, arguments: argparse.Namespace) -> int:
-    engine = await imaging.engine()
     name = await _meant(imaging, arguments)
+    engine = await imaging.engine()
     shown = _PushShown(as_json=arguments.json)
     pushed = await imaging.push(engine, name, shown.progress)
     if arguments.json:

@@ -70,7 +70,7 @@ class DaemonNotRunning(DockerUnusable):
     def __init__(self, **details: Any) -> None:
         commands = {"win32": "docker desktop start", "darwin": "open -a Docker"}
         details.setdefault("command", commands.get(sys.platform, "sudo systemctl start docker"))
-        hint = "Start Docker, then this page checks again by itself."
+        hint = "Start Docker, and try again."
         super().__init__("Docker is not running.", hint=hint, **details)
 
 

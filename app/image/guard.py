@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..errors import NeedsSetup
 
 #: What no image needs, by name.
 _NAMES = re.compile(
@@ -42,6 +44,21 @@ class Secret:
 
     def __str__(self) -> str:
         return f"{self.path}{f', line {self.line}' if self.line else ''}: {self.kind}"
+
+
+class SecretsFound(NeedsSetup):
+    """Nothing is built with them; ``files``, also in ``details``, says where they are and of what kind."""
+
+    code = "secrets_found"
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        more = len(secrets) - 1
+        self.files = tuple(str(each) for each in secrets)
+        super().__init__(
+            f"Nothing is built: {secrets[0]}{f', and {more} more' if more else ''}.",
+            hint="Anyone who pulls the image could read it. Take it out of there, or leave the node out.",
+            files=list(self.files),
+        )
 
 
 def secrets_in(folder: Path) -> Iterator[Secret]:

@@ -161,8 +161,10 @@ async def audit(uv: Path, lock: Path, *, osv: str = OSV) -> tuple[list[Finding],
             packages = [each for each in data["dependencies"] if isinstance(each, dict)]
         except (OSError, ValueError, TypeError, KeyError):
             said = next((line for line in reversed(ended.lines) if line.strip()), "it said nothing")
+            if "ConnectionError" in said:
+                said = "the database of vulnerabilities cannot be reached"
             raise ProcessFailed(
-                f"pip-audit did not run: {said.strip()[:200]}", log=list(ended.lines[-50:])
+                f"pip-audit did not run: {said.strip()[:200]}.", log=list(ended.lines[-50:])
             ) from None
     found = [
         _finding(vuln, str(each.get("name")), str(each.get("version")), lock.name)

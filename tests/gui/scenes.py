@@ -33,11 +33,12 @@ from app.log_lines import LineReader
 from app.panel import Panel
 from app.settings import Secret, Settings
 from app.ui.comfyui.shown import Figures, InstallFacts, NodeFacts, Options, PackRow
+from app.ui.image.page import ImagePage
 from app.ui.models.page import ModelsPage
 from app.ui.notices import Notice
 from app.ui.theme import Theme
 from app.workflows.parameters import Expected
-from tests.gui import models_made_up
+from tests.gui import image_made_up, models_made_up
 from tests.gui.harness import settled, until
 from worker.contract import Progress
 
@@ -422,8 +423,18 @@ async def _models_send(panel: Panel) -> None:
     models_made_up.send(await _shown_models(panel))
 
 
+def _image(arrange: Callable[[ImagePage], None]) -> Arrange:
+    async def show(panel: Panel) -> None:
+        panel.window.show_page("image")
+        await until(lambda: not panel.scope._tasks)
+        arrange(panel.window.image)
+        await until(lambda: not panel.window.image.log._waiting)
+
+    return show
+
+
 #: The scenes that are looked at each time; all of them with the full figures.
-FEW = ("queue_running", "queue_error", "comfyui", "models")
+FEW = ("queue_running", "queue_error", "comfyui", "models", "image")
 SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "queue_empty": ((), _queue_empty, FULL),
     "queue_running": (JOBS, _queue_running, FULL),
@@ -439,6 +450,11 @@ SCENES: dict[str, tuple[Sequence[Made], Arrange, tuple[int, int]]] = {
     "models_plan": (JOBS, _models_plan, FULL),
     "models_send": (JOBS, _models_send, FULL),
     "models_empty": ((), _models_empty, FULL),
+    "image": (JOBS, _image(image_made_up.pushing), FULL),
+    "image_failed": (JOBS, _image(image_made_up.failed), FULL),
+    "image_done": (JOBS, _image(image_made_up.done), FULL),
+    "image_ready": (JOBS, _image(image_made_up.ready), FULL),
+    "image_no_docker": ((), _image(image_made_up.no_docker), FULL),
 }
 
 

@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import Final
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, clear, column, frame, row
-from ..widgets.scrolling import ScrollBox
+from ..widgets.changes import ChangeList, versions
 from ..widgets.small import Bar, Dot
 from .parts import ActRow, CopyButton
-from .shown import Act, ChangeRow, Crash, Figures, Preview, RunState
+from .shown import Act, Crash, Figures, Preview, RunState
 
 _NOT_KNOWN = "–"
-_CARD_H, _DOT, _MOST_CHANGES_H = 70, 10, 184
+_CARD_H, _DOT = 70, 10
 #: Word and colour of the spot.
 _STATES: Final[dict[RunState, tuple[str, str]]] = {
     "not_set_up": ("Not set up", "ctl"),
@@ -156,8 +156,7 @@ class PreviewCard(QFrame):
         self.setProperty("kind", "card")
         self._theme = theme
         self._title, self._text = Wrapped(theme, "", "section"), Wrapped(theme, "", "body", "text2")
-        self._rows = QWidget()
-        self._scroll = ScrollBox(self._rows, "Changes")
+        self._changes = ChangeList(theme)
         self._conflicts = column(gap=6)
         self.cancel = Button(theme, "Cancel", size="small")
         self.cancel.clicked.connect(self.refused)
@@ -167,7 +166,7 @@ class PreviewCard(QFrame):
         inner.addWidget(self._title)
         inner.addWidget(self._text)
         inner.addSpacing(2)
-        inner.addWidget(self._scroll)
+        inner.addWidget(self._changes)
         inner.addLayout(self._conflicts)
         inner.addSpacing(4)
         inner.addLayout(row(None, self.cancel, self._accept))
@@ -183,7 +182,9 @@ class PreviewCard(QFrame):
         self._title.setText(preview.title)
         self._text.setText(preview.text)
         self._text.setVisible(bool(preview.text))
-        self._show_changes(preview.changes)
+        self._changes.show_changes(
+            [(each.name, versions(each.before, each.after), each.is_conflict) for each in preview.changes]
+        )
         for sentence in preview.conflicts:
             line = row(gap=8)
             line.addWidget(Icon(self._theme, "circle-alert", "red", 14), 0, Qt.AlignmentFlag.AlignTop)
@@ -195,30 +196,3 @@ class PreviewCard(QFrame):
             (replace(accept, text=f"{preview.verb} anyway", kind="danger") if anyway else accept,)
         )
         self.setAccessibleName(preview.title)
-
-    def _show_changes(self, changes: tuple[ChangeRow, ...]) -> None:
-        box = QWidget()
-        grid = QGridLayout(box)
-        grid.setContentsMargins(0, 0, 16, 0)
-        grid.setHorizontalSpacing(16)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(1, 1)
-        for number, change in enumerate(changes):
-            role = "red" if change.is_conflict else "text"
-            name = Text(self._theme, change.name, "row", role)
-            versions = Elided(
-                self._theme, _versions(change), "mono", "red" if change.is_conflict else "text2"
-            )
-            versions.setAccessibleName(f"{change.name}: {_versions(change)}")
-            grid.addWidget(name, number, 0)
-            grid.addWidget(versions, number, 1)
-        self._scroll.setWidget(box)
-        box.setAutoFillBackground(False)
-        self._scroll.setVisible(bool(changes))
-        self._scroll.setFixedHeight(min(box.sizeHint().height(), _MOST_CHANGES_H))
-
-
-def _versions(change: ChangeRow) -> str:
-    if not change.before:
-        return f"new, {change.after}"
-    return f"{change.before} → {change.after}" if change.after else f"{change.before}, goes away"

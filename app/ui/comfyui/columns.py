@@ -26,12 +26,14 @@ class Columns(QWidget):
     """Cards above a log that takes the height that is left, and three sections at the right.
 
     Args:
+        page: what it will stand in.
         cards: those above the log.
         forms: what opens inside and shall then be in sight.
     """
 
     def __init__(
         self,
+        page: QWidget,
         theme: Theme,
         head: QWidget,
         cards: Sequence[QWidget],
@@ -39,11 +41,30 @@ class Columns(QWidget):
         side: SideSections,
         forms: Sequence[QWidget],
     ) -> None:
-        super().__init__()
+        super().__init__(page)
         self._theme, self._side, self._forms = theme, side, forms
         self._side_w = SIDE_W
         self._stacked: bool | None = None
-        self._column = column(*cards, margins=(MARGIN, 0, MARGIN, MARGIN), gap=_GAP)
+        # From the outside in: each part is styled anew whenever what it stands in is put into something else.
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        # The column draws the line; the handle still takes the pointer two pixels beside it.
+        self.splitter.setHandleWidth(0)
+        self.splitter.setChildrenCollapsible(False)
+        self._main, self._panel = QWidget(), QWidget()
+        for number, part in enumerate((self._main, self._panel)):
+            self.splitter.addWidget(part)
+            self.splitter.setStretchFactor(number, 1 - number)
+        self.setLayout(column(self.splitter))
+        content = QWidget()
+        self._scroll = ScrollBox(content, "ComfyUI")
+        whole = column()
+        self._main.setLayout(whole)
+        whole.addWidget(head)
+        whole.addWidget(self._scroll, 1)
+        self._column = column(margins=(MARGIN, 0, MARGIN, MARGIN), gap=_GAP)
+        content.setLayout(self._column)
+        for card in cards:
+            self._column.addWidget(card)
         self._column.addWidget(log, 1)
         # In a narrow page the column at the right comes down here.
         self._below = frame("card")
@@ -51,28 +72,12 @@ class Columns(QWidget):
         self._below.setLayout(self._below_layout)
         self._column.addWidget(self._below)
         self._column.addStretch(0)
-        content = QWidget()
-        content.setLayout(self._column)
-        self._scroll = ScrollBox(content, "ComfyUI")
-        self._main = QWidget()
-        whole = column(head)
-        whole.addWidget(self._scroll, 1)
-        self._main.setLayout(whole)
         self._side_scroll = ScrollBox(side, "Node, installation and custom nodes")
-        self._panel = QWidget()
         self._panel.setProperty("region", "inspector")
         self._panel.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._panel.setMinimumWidth(INSPECTOR_MIN_W)
         self._panel.setMaximumWidth(INSPECTOR_MAX_W)
         self._panel.setLayout(column(self._side_scroll, margins=(1, 0, 0, 0)))
-        self.splitter = QSplitter(Qt.Orientation.Horizontal)
-        # The column draws the line; the handle still takes the pointer two pixels beside it.
-        self.splitter.setHandleWidth(0)
-        self.splitter.setChildrenCollapsible(False)
-        for number, part in enumerate((self._main, self._panel)):
-            self.splitter.addWidget(part)
-            self.splitter.setStretchFactor(number, 1 - number)
-        self.setLayout(column(self.splitter))
         self.splitter.splitterMoved.connect(self._splitter_moved)
         for scroll in (self._scroll, self._side_scroll):
             scroll.verticalScrollBar().rangeChanged.connect(lambda *_, scroll=scroll: self._reveal(scroll))

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 from ..theme import Theme
 from ..theme.tokens import MARGIN, PAGE_HEAD_H
 from ..widgets.basics import Text, row
-from .parts import BusyButton
+from ..widgets.busy import BusyButton
 from .shown import RunState
 
 #: Key, text, kind and icon of each, from left to right.

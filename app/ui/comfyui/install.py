@@ -10,10 +10,11 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QLineEdit, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Text, Wrapped, column, row
+from ..widgets.busy import BusyButton, StepMark
 from ..widgets.fields import Choice
 from ..widgets.paint import TURNS
 from ..widgets.small import Bar
-from .parts import BusyButton, Field, StepMark, line_field
+from .parts import Field, line_field
 from .shown import InstallRun, InstallState, InstallWish, StepRow, StepState, Torch, WishName
 
 _TORCH: Final[tuple[tuple[Torch, str], ...]] = (

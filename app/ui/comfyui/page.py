@@ -11,10 +11,11 @@ from PySide6.QtWidgets import QWidget
 from ..theme import Theme
 from ..widgets.basics import column
 from ..widgets.floating import Popover
+from ..widgets.late import LatePage, late
 from ..widgets.log_view import LogView
 from ..widgets.motion import Motion
 from .cards import CrashCard, PreviewCard, StateCard
-from .columns import Columns
+from .columns import SIDE_W, Columns
 from .head import ComfyHead
 from .install import InstallCard
 from .pack_popover import pack_popover
@@ -37,7 +38,7 @@ _LOG_LEAST_H = 260
 _OLDER = "Older lines are in comfyui.log"
 
 
-class ComfyPage(QWidget):
+class ComfyPage(LatePage):
     """Shows what it is told, and says what the user wants.
 
     Signals:
@@ -83,19 +84,24 @@ class ComfyPage(QWidget):
         super().__init__()
         self._theme, self._motion = theme, motion
         self._state: RunState = "stopped"
+        self._side_w = SIDE_W
         self.setProperty("region", "page")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.show_state(Figures("stopped"))
+
+    def build(self) -> None:
+        theme = self._theme
         self.head, self.card = ComfyHead(theme), StateCard(theme)
         self.crash, self.preview, self.install = CrashCard(theme), PreviewCard(theme), InstallCard(theme)
         self.log = LogView(theme, "Log", "Log of ComfyUI")
         self.log.setMinimumHeight(_LOG_LEAST_H)
         self.side = SideSections(theme)
-        self._build()
+        self._arrange()
         self._bind()
-        self.show_state(Figures("stopped"))
 
     # What is shown.
 
+    @late
     def show_state(self, figures: Figures) -> None:
         """The head's buttons and the card of figures; what stands in an empty log."""
         self._state = figures.state
@@ -109,13 +115,16 @@ class ComfyPage(QWidget):
             )
         self._fit_parts()
 
+    @late
     def show_crash(self, crash: Crash | None) -> None:
         """Why it does not run; None: nothing is wrong."""
         self.crash.show_crash(crash)
 
+    @late
     def show_node(self, node: NodeFacts) -> None:
         self.side.node.show_node(node)
 
+    @late
     def show_installation(self, facts: InstallFacts | None) -> None:
         """The one in use; None: there is none yet."""
         self.side.installation.show_installation(facts)
@@ -124,6 +133,7 @@ class ComfyPage(QWidget):
         """A sentence for each option that cannot be used; the value before stays in force."""
         self.side.installation.editors.show_problems(problems)
 
+    @late
     def show_packs(self, packs: Sequence[PackRow], summary: str, none: str = "No custom nodes.") -> None:
         """All custom nodes in their order; a count such as ``23 loaded, 1 failed``."""
         self.side.packs.show_packs(packs, summary, none)
@@ -140,10 +150,12 @@ class ComfyPage(QWidget):
         """Ask before packages change; None: nothing is asked any more."""
         self.preview.show_preview(preview)
 
+    @late
     def show_install_wish(self, wish: InstallWish) -> None:
         """What the form holds, whether it is open or not."""
         self.install.form.show_wish(wish)
 
+    @late
     def show_install_problems(self, problems: Mapping[WishName, str]) -> None:
         self.install.form.show_problems(problems)
 
@@ -152,6 +164,7 @@ class ComfyPage(QWidget):
         self._fit_parts()
         self.install.form.line("folder").setFocus()
 
+    @late
     def show_install_steps(self, run: InstallRun | None) -> None:
         """An installation under way, or how it ended; None: its card goes."""
         if run is None:
@@ -169,9 +182,14 @@ class ComfyPage(QWidget):
 
     def side_width(self) -> int:
         """The width of the column at the right, to be remembered."""
-        return self.columns.side_w
+        return self.columns.side_w if self.is_built else self._side_w
 
     def show_side_width(self, width: int) -> None:
+        self._side_w = width
+        self._give_side(width)
+
+    @late
+    def _give_side(self, width: int) -> None:
         self.columns.show_side_w(width)
 
     # What the window calls.
@@ -206,9 +224,10 @@ class ComfyPage(QWidget):
 
     # How it is built.
 
-    def _build(self) -> None:
+    def _arrange(self) -> None:
         side = self.side
         self.columns = Columns(
+            self,
             self._theme,
             self.head,
             (self.card, self.crash, self.preview, self.install),

@@ -1,56 +1,20 @@
-"""Small parts of the ComfyUI page: what turns, facts by name, and fields with what is wrong with them."""
+"""Small parts of the ComfyUI page: facts by name, and fields with what is wrong with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QIcon, QPainter, QPaintEvent, QPixmap
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLineEdit, QPlainTextEdit, QVBoxLayout, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Text, Wrapped, column, row, set_property
-from ..widgets.paint import TURNS, centred, paint_icon
 from .shown import Act
 
 LABEL_W = 84
-_FIELD_H, _STEP, _TITLE_H = 32, 32, 24
+_FIELD_H, _TITLE_H = 32, 24
 _COPIED_MS, _MOST_ACTS = 2_000, 3
-
-
-def spinner(theme: Theme, role: str, size: int, ratio: float) -> QIcon:
-    """The icon of work under way as it stands now, for a button; it looks the same in a disabled one."""
-    pixmap = QPixmap(round(size * ratio), round(size * ratio))
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    paint_icon(painter, theme, TURNS, role, QRect(0, 0, size, size))
-    painter.end()
-    icon = QIcon(pixmap)
-    icon.addPixmap(pixmap, QIcon.Mode.Disabled)
-    return icon
-
-
-class BusyButton(Button):
-    """A button whose icon turns while what it began is under way; :meth:`tick` draws the next position."""
-
-    is_busy = False
-
-    def set_busy(self, *, busy: bool, why: str = "") -> None:
-        """``why`` is the tooltip while it is busy, and cannot be pressed."""
-        self.is_busy = busy
-        self.setEnabled(not busy)
-        self.setToolTip(why if busy else "")
-        self._restyle()
-
-    def tick(self) -> None:
-        if self.is_busy:
-            self._restyle()
-
-    def _restyle(self) -> None:
-        super()._restyle()
-        if self.is_busy:
-            self.setIcon(spinner(self._theme, "text2", self.iconSize().width(), self.devicePixelRatio()))
 
 
 class ActRow(QWidget):
@@ -96,31 +60,6 @@ class CopyButton(Button):
         self.setMinimumWidth(self.width())
         self.set_label("Copied")
         QTimer.singleShot(_COPIED_MS, self, lambda: self.set_label(self._label))
-
-
-class StepMark(QWidget):
-    """How a step is: its icon on a round ground, 32 px."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self._theme, self.icon, self._tone = theme, "circle-dashed", "grey"
-        self.setFixedSize(_STEP, _STEP)
-
-    def set(self, icon: str, tone: str, name: str) -> None:
-        self.setAccessibleName(name)
-        if (icon, tone) != (self.icon, self._tone):
-            self.icon, self._tone = icon, tone
-            self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self._theme.color(f"{self._tone}_soft"))
-        painter.drawEllipse(self.rect())
-        paint_icon(
-            painter, self._theme, self.icon, self._tone, centred(self.rect().adjusted(0, 0, -1, -1), 16)
-        )
 
 
 class Facts(QWidget):

@@ -46,6 +46,9 @@ class EndpointPage(SidePage):
         self._ids: tuple[str, ...] = ()
         self._worker = ALL
         self._managed = True
+
+    def build(self) -> None:
+        theme = self._theme
         self.log = LogView(theme, "Log", "Log of the workers")
         self.log.setMinimumHeight(_LOG_LEAST_H)
         self.choice = Choice(theme, "Whose log", 184, icon="server")

@@ -16,11 +16,15 @@ from ..widgets.floating import Popover
 KEYS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("Everywhere", ("Ctrl+O", "Ctrl+V"), "Open or paste a workflow"),
     ("Everywhere", ("Ctrl+Shift+O",), "Recent and kept workflows"),
-    ("Everywhere", ("Ctrl+1", "Ctrl+3", "Ctrl+5", "Ctrl+,"), "Queue, Models, ComfyUI, Settings"),
+    (
+        "Everywhere",
+        ("Ctrl+1", "Ctrl+3", "Ctrl+4", "Ctrl+5", "Ctrl+,"),
+        "Queue, Models, Image, ComfyUI, Settings",
+    ),
     ("Everywhere", ("Ctrl+Shift+R",), "ComfyUI's Queue button: Local or RunPod"),
     ("Everywhere", ("Ctrl+T",), "Where workflows run"),
     ("Everywhere", ("Ctrl+F",), "Search on this page"),
-    ("Everywhere", ("F5",), "Look again: ComfyUI, the endpoint, models"),
+    ("Everywhere", ("F5",), "Look again: ComfyUI, the endpoint, models, Docker"),
     ("Everywhere", ("F6", "Shift+F6"), "Next, previous region"),
     ("Everywhere", ("Esc",), "Close or clear what is open"),
     ("Everywhere", ("F1",), "This sheet"),
@@ -34,6 +38,7 @@ KEYS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("On Models", ("Ctrl+S",), "Sync Models"),
     ("On Models", ("Space",), "Take into the sync, or leave out"),
     ("On Models", ("Left", "Right"), "Fold, open a folder"),
+    ("On Image", ("Ctrl+B",), "Build, test, push and deploy"),
 )
 
 

@@ -9,9 +9,9 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QWidget
 
-from ..comfyui.parts import spinner
 from ..theme import Theme
 from ..widgets.basics import Button, Icon, Text, Wrapped, frame, row
+from ..widgets.busy import spinner_icon
 from ..widgets.floating import Popover
 from ..widgets.motion import Motion
 
@@ -45,7 +45,7 @@ class _Segment(Button):
 
     def show_look(self) -> None:
         if self.pending:
-            self.setIcon(spinner(self._theme, "text2", self.iconSize().width(), self.devicePixelRatio()))
+            self.setIcon(spinner_icon(self._theme, "text2", self.iconSize().width(), self.devicePixelRatio()))
         else:
             self.set_icon(self._icon, self._colour if self.isChecked() else "text3")
 

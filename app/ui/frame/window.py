@@ -32,6 +32,7 @@ from PySide6.QtWidgets import (
 )
 
 from ..comfyui.page import ComfyPage
+from ..image.page import ImagePage
 from ..models.page import ModelsPage
 from ..notices import Notice, Notices
 from ..queue.page import QueuePage
@@ -54,6 +55,7 @@ from .topbar import TopBar
 _PAGES = (
     ("queue", "Queue", "list-video", "Ctrl+1"),
     ("models", "Models", "boxes", "Ctrl+3"),
+    ("image", "Image", "container", "Ctrl+4"),
     ("comfyui", "ComfyUI", "workflow", "Ctrl+5"),
     ("settings", "Settings", "settings", "Ctrl+,"),
 )
@@ -94,13 +96,15 @@ class Window(QMainWindow):
         welcome: WelcomePage,
         comfyui: ComfyPage,
         models: ModelsPage,
+        image: ImagePage,
         motion: Motion,
         viewer: Callable[[QWidget], Viewer],
     ) -> None:
         super().__init__()
         self._theme, self._notices, self._state = theme, notices, state
         self.queue, self.settings, self.welcome, self.comfyui = queue, settings, welcome, comfyui
-        self.models = models
+        self.models, self.image = models, image
+        self._works: dict[str, tuple[str, str, str]] = {}
         self.target_name = ""
         self._may_close = False
         self._folded = False
@@ -111,11 +115,11 @@ class Window(QMainWindow):
         self.rail, self.topbar = Rail(theme, _PAGES), TopBar(theme, notices, motion)
         self.pages = QStackedWidget()
         self._named: dict[str, QWidget] = {
-            "queue": queue, "models": models, "comfyui": comfyui, "settings": settings
+            "queue": queue, "models": models, "image": image, "comfyui": comfyui, "settings": settings
         }  # fmt: skip
         for page in self._named.values():
             self.pages.addWidget(page)
-        self._before = "queue"
+        self._before = self._current = "queue"
         panel = QWidget()
         column = QVBoxLayout()
         column.setContentsMargins(0, 0, 0, 0)
@@ -145,6 +149,8 @@ class Window(QMainWindow):
         if not isinstance(self._named[name], SidePage):
             self._before = name
         self.pages.setCurrentWidget(self._named[name])
+        self._current = name
+        self._fit_work()
         self.toasts.arrange()
 
     def add_page(self, name: str, page: SidePage) -> None:
@@ -168,6 +174,7 @@ class Window(QMainWindow):
         self._state.put("geometry", self.saveGeometry())
         self._state.put("comfyui_side", str(self.comfyui.side_width()))
         self._state.put("models_side", str(self.models.side_width()))
+        self._state.put("image_side", str(self.image.side_width()))
         self.queue.save_state()
         self._state.save()
         self._may_close = True
@@ -182,7 +189,8 @@ class Window(QMainWindow):
             screen = QGuiApplication.primaryScreen().availableGeometry().size()
             self.resize(QSize(*WINDOW_DEFAULT).boundedTo(screen))
         self.queue.restore_state()
-        for key, page in (("comfyui_side", self.comfyui), ("models_side", self.models)):
+        sides = (("comfyui_side", self.comfyui), ("models_side", self.models), ("image_side", self.image))
+        for key, page in sides:
             side = self._state.text(key)
             if side.isdecimal():
                 page.show_side_width(int(side))
@@ -191,7 +199,8 @@ class Window(QMainWindow):
         self.rail.chosen.connect(self.show_page)
         self.topbar.places_wanted.connect(lambda: self.show_page("settings"))
         self.queue.inspector_changed.connect(self.toasts.arrange)
-        self.models.worked.connect(self._show_work)
+        self.models.worked.connect(partial(self._show_work, "models", "boxes"))
+        self.image.worked.connect(partial(self._show_work, "image", "container"))
         self.viewer.closed.connect(lambda: self.queue.list.setFocus(Qt.FocusReason.OtherFocusReason))
         for keys, act in (
             *((keys, partial(self.show_page, name)) for name, _, _, keys in _PAGES),
@@ -241,11 +250,23 @@ class Window(QMainWindow):
         self.look_wanted.emit()
         if self.pages.currentWidget() is self.models:
             self.models.rescan()
+        elif self.pages.currentWidget() is self.image:
+            self.image.look_again()
 
-    def _show_work(self, what: str, share: str) -> None:
-        """The sync's progress: beside its page's name, and at the foot of the rail."""
-        self.rail.set_count("models", share)
-        self.rail.show_work("models", "boxes", what, share)
+    def _show_work(self, page: str, icon: str, what: str, share: str) -> None:
+        """A page's progress: beside its name, and at the foot of the rail."""
+        self.rail.set_count(page, share)
+        if what:
+            self._works[page] = (icon, what, share)
+        else:
+            self._works.pop(page, None)
+        self._fit_work()
+
+    def _fit_work(self) -> None:
+        """At the rail's foot is the work that began last of the pages that are not in sight."""
+        others = [page for page in self._works if page != self._current]
+        page = others[-1] if others else ""
+        self.rail.show_work(page, *(self._works[page] if page else ("", "", "")))
 
     def _search(self) -> None:
         self._page().open_search()
@@ -268,6 +289,8 @@ class Window(QMainWindow):
             regions = [self.rail, self.topbar, page]
         if page is self.models and self.models.side.isVisible():
             regions = [self.rail, self.topbar, self.models.files, self.models.side]
+        if page is self.image and self.image.side.isVisible():
+            regions = [self.rail, self.topbar, self.image.main, self.image.side]
         regions = [region for region in regions if region.isVisible()]
         focus = self.focusWidget()
         now = next((n for n, region in enumerate(regions) if focus and region.isAncestorOf(focus)), -1)
@@ -282,7 +305,7 @@ class Window(QMainWindow):
 
     def _right_edge(self) -> int:
         page = self.pages.currentWidget()
-        return page.right_edge() if isinstance(page, QueuePage | ModelsPage) else 0
+        return page.right_edge() if isinstance(page, QueuePage | ModelsPage | ImagePage) else 0
 
     # Events.
 

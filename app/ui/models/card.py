@@ -8,10 +8,10 @@ from PySide6.QtWidgets import QFrame, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Text, Wrapped, column, row
+from ..widgets.busy import BusyMark
 from ..widgets.menus import menu
 from ..widgets.paint import TURNS
 from ..widgets.small import Bar
-from .parts import BusyMark
 from .shown import PlanShown, RunShown, SyncState, Transport
 from .words import files, percent, plan_title, plan_verb, run_bytes, run_note, run_parts, run_title, time_left
 

@@ -8,8 +8,9 @@ from PySide6.QtWidgets import QWidget
 from ...jobs.figures import size
 from ..theme import Theme
 from ..widgets.basics import Button, Text, Wrapped, column, row
+from ..widgets.copying import CopyLine
 from ..widgets.small import PillLabel
-from .parts import CopyLine, Facts, title_row
+from .parts import Facts, title_row
 from .shown import KnownShown, ModelRow
 from .words import folder_of, look_of, name_of
 

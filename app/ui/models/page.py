@@ -12,10 +12,11 @@ from ..desktop import announce
 from ..theme import Theme
 from ..theme.tokens import MARGIN, PAGE_HEAD_H
 from ..widgets.basics import Text, column, row
+from ..widgets.empty import Empty
+from ..widgets.late import LatePage, late
 from ..widgets.motion import Motion
+from ..widgets.sides import Sides
 from .card import SyncCard
-from .empty import Empty
-from .layout import Sides
 from .pane import FilesPane
 from .send import SendCard
 from .shown import (
@@ -33,14 +34,14 @@ from .shown import (
     VolumeChoice,
     VolumeShown,
 )
-from .side import SidePanel
+from .side import SIDE_W, SidePanel
 from .words import percent, run_title
 
 _ENDS = (SyncState.FINISHED, SyncState.FAILED)
 _UNDER_WAY = (SyncState.RUNNING, SyncState.PAUSED, SyncState.WAITING)
 
 
-class ModelsPage(QWidget):
+class ModelsPage(LatePage):
     """Shows what it is told, and says what the user wants. All of it on the GUI thread.
 
     Signals:
@@ -98,17 +99,22 @@ class ModelsPage(QWidget):
         self._lanes = 0
         self._empty_act: EmptyAct = "volume"
         self._told = ("", "")
+        self._side_w = SIDE_W
+
+    def build(self) -> None:
+        theme = self._theme
         self.card, self.send = SyncCard(theme), SendCard(theme)
         self._card_box, send_box = QWidget(), QWidget()
         for box, card in ((self._card_box, self.card), (send_box, self.send)):
             box.setLayout(column(card, margins=(MARGIN, 0, MARGIN, 4)))
         self.files = FilesPane(theme, (self._card_box, send_box))
         self.side = SidePanel(theme)
-        self._build()
+        self._arrange()
         self._bind()
 
     # What is shown.
 
+    @late
     def show_rows(self, rows: Sequence[ModelRow]) -> None:
         """All files, in any order. Selection, folding and scroll place stay."""
         self.files.model.show_rows(rows)
@@ -117,6 +123,7 @@ class ModelsPage(QWidget):
         """Some files that changed, or came; at most ten times a second."""
         self.files.model.update_rows(rows)
 
+    @late
     def show_plan(self, plan: PlanShown) -> None:
         self._plan = plan
         self.card.show_plan(plan)
@@ -132,25 +139,30 @@ class ModelsPage(QWidget):
         self._tell_work()
         self._want_motion()
 
+    @late
     def show_volume(self, volume: VolumeShown | None) -> None:
         """The volume in use; None: none is chosen."""
         self.side.volume.show_volume(volume)
 
+    @late
     def show_volumes(self, volumes: Sequence[VolumeChoice]) -> None:
         """Those that can be chosen."""
         self.side.volume.show_volumes(volumes)
 
+    @late
     def show_lanes(self, lanes: Sequence[LaneShown], slots: int = 0) -> None:
         """The files on their way now; ``slots``: how many there may be at once, 0: it is not said."""
         self._lanes = len(lanes)
         self.side.lanes.show_lanes(lanes, slots)
         self.side.show_lines()
 
+    @late
     def show_earlier(self, earlier: Sequence[EarlierShown]) -> None:
         """Syncs of before, the latest first."""
         self.side.earlier.show_earlier(earlier)
         self.side.show_lines()
 
+    @late
     def show_known(self, known: KnownShown | None) -> None:
         """What is known of the selected file; of another one it is left out."""
         self.side.file.show_known(known)
@@ -163,15 +175,18 @@ class ModelsPage(QWidget):
         self._tell_work()
         self._want_motion()
 
+    @late
     def show_limit(self, limit: LimitShown) -> None:
         self.side.transport.show_limit(limit)
 
+    @late
     def show_transport(self, current: Transport, note: str = "") -> None:
         """The transport in force, and a sentence about it."""
         self._transport = current
         self.card.show_transport(current)
         self.side.transport.show_transport(current, note)
 
+    @late
     def show_empty(self, title: str, text: str = "", button: str = "", act: EmptyAct = "volume") -> None:
         """Why there is no list, in its place; an empty title: there is one again."""
         self._empty_act = act
@@ -180,9 +195,14 @@ class ModelsPage(QWidget):
 
     def side_width(self) -> int:
         """The width of the panel at the right, to be remembered."""
-        return self.sides.side_w
+        return self.sides.side_w if self.is_built else self._side_w
 
     def show_side_width(self, width: int) -> None:
+        self._side_w = width
+        self._give_side(width)
+
+    @late
+    def _give_side(self, width: int) -> None:
         self.sides.show_side_w(width)
 
     # What the window calls.
@@ -227,8 +247,11 @@ class ModelsPage(QWidget):
 
     # How it is built.
 
-    def _build(self) -> None:
-        self.sides = Sides(self._theme, self.files, self.side)
+    def _arrange(self) -> None:
+        # First of all: each part is styled anew whenever what it stands in is put into something else.
+        self._whole = QStackedWidget()
+        self.setLayout(column(self._whole))
+        self.sides = Sides(self._theme, self.files, self.side, SIDE_W)
         self._empty = Empty(self._theme, "boxes")
         title = row(Text(self._theme, "Models", "title"), None, margins=(MARGIN, 0, MARGIN, 0))
         title.addStrut(PAGE_HEAD_H)
@@ -237,10 +260,8 @@ class ModelsPage(QWidget):
         layout.addWidget(self._empty, 1)
         empty = QWidget()
         empty.setLayout(layout)
-        self._whole = QStackedWidget()
         self._whole.addWidget(self.sides)
         self._whole.addWidget(empty)
-        self.setLayout(column(self._whole))
 
     def _bind(self) -> None:
         pane, card, side = self.files, self.card, self.side

@@ -10,10 +10,10 @@ from PySide6.QtWidgets import QMenu, QStackedWidget, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import column
+from ..widgets.empty import Empty
 from .choices import Choices
 from .columns import ColumnLine
 from .delegate import FileDelegate
-from .empty import Empty
 from .head import ModelsHead
 from .model import FilesModel
 from .shown import ModelRow

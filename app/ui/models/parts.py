@@ -1,78 +1,20 @@
-"""Small parts of the Models page: copying, names and values, a stacked bar, a card to choose by."""
+"""Small parts of the Models page: names and values, a stacked bar, a card to choose by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QRect, QRectF, QSize, Qt, QTimer
-from PySide6.QtGui import QGuiApplication, QPainter, QPaintEvent, QPixmap
+from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QRadioButton, QSizePolicy, QWidget
 
 from ..theme import Theme
-from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, column, row, set_property
-from ..widgets.paint import TURNS, paint_icon
+from ..widgets.basics import Text, Wrapped, column, row, set_property
 
-_COPIED_MS, _TITLE_H, _LABEL_W = 2_000, 24, 100
+_TITLE_H, _LABEL_W = 24, 100
 _BAR_H, _RING = 8, 16
 #: Colours of a stacked bar's pieces, the largest first.
 PIECES = ("transfer", "blue_bar", "green_bar", "amber_bar")
-
-
-def spinner(theme: Theme, role: str, size: int, ratio: float) -> QPixmap:
-    """The icon of work under way as it stands now."""
-    pixmap = QPixmap(round(size * ratio), round(size * ratio))
-    pixmap.setDevicePixelRatio(ratio)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    paint_icon(painter, theme, TURNS, role, QRect(0, 0, size, size))
-    painter.end()
-    return pixmap
-
-
-class CopyButton(Button):
-    """Copies a text, and says so for two seconds. Without a label it is an icon.
-
-    Args:
-        what: what it copies, for its tooltip.
-    """
-
-    def __init__(self, theme: Theme, what: str, label: str = "") -> None:
-        kind = "secondary" if label else "bare"
-        super().__init__(theme, label, kind, icon="copy", size="small", tip=f"Copy {what}")
-        self._label, self.text_to_copy = label, ""
-        if label:
-            self.setAccessibleName(f"Copy {what}")
-        self.clicked.connect(self._copy)
-
-    def _copy(self) -> None:
-        QGuiApplication.clipboard().setText(self.text_to_copy)
-        self.set_icon("check", "green")
-        if self._label:
-            self.setMinimumWidth(self.width())
-            self.set_label("Copied")
-        QTimer.singleShot(_COPIED_MS, self, self._show_label)
-
-    def _show_label(self) -> None:
-        self.set_icon("copy", "text" if self._label else "text2")
-        self.set_label(self._label)
-
-
-class CopyLine(QWidget):
-    """A text in type for code that is copied with a button; it ends in an ellipsis where the room does."""
-
-    def __init__(self, theme: Theme, what: str, kind: str = "mono") -> None:
-        super().__init__()
-        self._text, self.copy = Elided(theme, "", kind, "text"), CopyButton(theme, what)
-        line = row(gap=4)
-        line.addWidget(self._text, 1)
-        line.addWidget(self.copy)
-        self.setLayout(line)
-        self._what = what
-
-    def show_text(self, text: str) -> None:
-        self._text.setText(text)
-        self._text.setAccessibleName(f"{self._what}: {text}")
-        self.copy.text_to_copy = text
 
 
 class Facts(QWidget):
@@ -204,28 +146,6 @@ class ChoiceCard(QRadioButton):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(theme.color("on_accent"))
             painter.drawEllipse(ring.center(), 3, 3)
-
-
-class BusyMark(Icon):
-    """An icon that turns while it stands for work under way; :meth:`tick` draws its next position."""
-
-    moves = False
-
-    def show_mark(self, icon: str, role: str) -> None:
-        self.moves = icon == TURNS
-        self.setVisible(bool(icon))
-        if icon:
-            self.set_icon(icon, role)
-
-    def tick(self) -> None:
-        if self.moves:
-            self._restyle()
-
-    def _restyle(self) -> None:
-        if self.moves:
-            self.setPixmap(spinner(self._theme, self._role, self._size, self.devicePixelRatio()))
-        else:
-            super()._restyle()
 
 
 def title_row(theme: Theme, title: str, *parts: QWidget, kind: str = "section") -> QHBoxLayout:

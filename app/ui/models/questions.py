@@ -8,7 +8,6 @@ from PySide6.QtCore import QAbstractItemModel, QEvent, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QBoxLayout,
     QListWidget,
     QListWidgetItem,
     QStyledItemDelegate,
@@ -111,12 +110,7 @@ class NamesQuestion(Question):
             self.names.addItem(item)
         high = round(_LINE_H * theme.text_scale)
         self.names.setFixedHeight(min(len(rows) * high + 10, _MOST_LIST_H))
-        box = self.safe_button.parentWidget()
-        inner = box.layout() if box is not None else None
-        if isinstance(inner, QBoxLayout):
-            # Below the title and the text, above the buttons.
-            inner.insertWidget(inner.count() - 2, self.names)
-            inner.insertSpacing(inner.count() - 3, 12)
+        self.insert(self.names)
         OverlayBar(self.names)
         self.names.itemChanged.connect(self._count)
         self._count()

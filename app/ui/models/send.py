@@ -8,9 +8,10 @@ from PySide6.QtWidgets import QFrame, QWidget
 
 from ..theme import Theme
 from ..widgets.basics import Button, Elided, Text, Wrapped, column, row
+from ..widgets.busy import BusyMark
+from ..widgets.copying import CopyButton, CopyLine
 from ..widgets.paint import TURNS
 from ..widgets.small import Bar
-from .parts import BusyMark, CopyButton, CopyLine
 from .shown import SendShown
 from .words import of_size, percent, rate
 

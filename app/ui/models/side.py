@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from ..theme import Theme
-from ..theme.tokens import INSPECTOR_MAX_W, INSPECTOR_MIN_W, PAGE_HEAD_H
+from ..theme.tokens import PAGE_HEAD_H
 from ..widgets.basics import Button, Text, column, hairline, row
 from ..widgets.scrolling import ScrollBox
+from ..widgets.sides import Panel
 from .activity import EarlierSection, LaneSection
 from .known import FileSection
 from .transport import TransportSection
@@ -18,17 +19,13 @@ SIDE_W = 336
 _PADDING, _TOP = 16, 20
 
 
-class SidePanel(QWidget):
+class SidePanel(Panel):
     """Signals: ``closed``: the panel, where it lies over the list."""
 
     closed = Signal()
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
-        self.setProperty("region", "inspector")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setMinimumWidth(INSPECTOR_MIN_W)
-        self.setMaximumWidth(INSPECTOR_MAX_W)
         self.file, self.volume = FileSection(theme), VolumeSection(theme)
         self.transport = TransportSection(theme)
         self.lanes, self.earlier = LaneSection(theme), EarlierSection(theme)

@@ -10,7 +10,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from ...account_watch import AccountStatus
 from ...errors import BadInput
@@ -22,6 +22,7 @@ from ..theme import Theme
 from ..theme.tokens import MARGIN, PAGE_HEAD_H
 from ..widgets.basics import Text, column, row
 from ..widgets.fields import SearchField
+from ..widgets.late import LatePage, late
 from ..widgets.scrolling import ScrollBox
 from ..widgets.small import Segments
 from . import sections
@@ -39,7 +40,7 @@ _NAV_W, _CONTENT_W, _NEAR = 208, 800, 40
 _FILES = ("comfyui_python", "docker_program")
 
 
-class SettingsPage(QWidget):
+class SettingsPage(LatePage):
     """Args: ``change`` saves values by name and puts them in force; it raises BadInput for wrong ones.
     ``fixed`` are the settings that the environment decides. ``problem_of`` says what is wrong with a ComfyUI
     folder. ``door`` leads to the keyring and the account; without it keys cannot be entered.
@@ -74,11 +75,11 @@ class SettingsPage(QWidget):
         self.rows: dict[str, SettingRow] = {}
         self.keys: dict[str, KeyRow] = {}
         self._sections: dict[str, list[Section]] = {}
-        self._build()
         self.show_settings()
 
     # What is shown.
 
+    @late
     def show_settings(self, saved: str = "") -> None:
         """Show the values in force; what is being typed stays, but for the setting that was ``saved``."""
         settings = self._settings()
@@ -93,6 +94,7 @@ class SettingsPage(QWidget):
         self._pushed.show_settings(settings)
         self._show_known()
 
+    @late
     def show_account(self, status: AccountStatus) -> None:
         """What is known of the account with the key in force."""
         self._status = status
@@ -159,7 +161,7 @@ class SettingsPage(QWidget):
 
     # How it is built.
 
-    def _build(self) -> None:
+    def build(self) -> None:
         theme = self._theme
         self.title = Text(theme, "Settings", "title")
         self.search = SearchField(theme, "Search settings", 220)
@@ -167,13 +169,10 @@ class SettingsPage(QWidget):
         head = QWidget()
         head.setFixedHeight(PAGE_HEAD_H)
         head.setLayout(row(self.title, None, self.search, margins=(MARGIN, 0, MARGIN, 0)))
-        self._build_sections()
-        self._none = Text(theme, "No setting has these words.", "body", "text3")
-        self._none.hide()
         content = QWidget()
         content.setMaximumWidth(_CONTENT_W)
-        parts = [section for group in self._sections.values() for section in group]
-        content.setLayout(column(*parts, self._none, None, gap=24, margins=(0, 0, 0, MARGIN)))
+        inner = column(gap=24, margins=(0, 0, 0, MARGIN))
+        content.setLayout(inner)
         holder = QWidget()
         line = row(content, None)
         line.setStretch(0, 100)
@@ -187,10 +186,21 @@ class SettingsPage(QWidget):
         layout = column(head)
         layout.addLayout(body, 1)
         self.setLayout(layout)
+        # Only now: each part is styled anew whenever what it stands in is put into something else.
+        self._build_sections(inner)
+        self._none = Text(theme, "No setting has these words.", "body", "text3")
+        self._none.hide()
+        inner.addWidget(self._none)
+        inner.addStretch(1)
 
-    def _build_sections(self) -> None:
+    def _build_sections(self, layout: QVBoxLayout) -> None:
         theme = self._theme
-        add = self._add_section
+
+        def add(key: str, title: str, rows: Sequence[SettingRow]) -> None:
+            section = Section(theme, title, rows)
+            self._sections.setdefault(key, []).append(section)
+            layout.addWidget(section)
+
         add(
             "runpod",
             "Account",
@@ -219,9 +229,6 @@ class SettingsPage(QWidget):
         add("about", "About and licences", sections.about(theme, lambda: self._settings().data_dir))
         self._appearance = self.entries["appearance"].editor.findChild(Segments)
         self._comfy, self._comfy_row = self.entries["comfyui_dir"].editor, self.rows["comfyui_dir"]
-
-    def _add_section(self, key: str, title: str, rows: Sequence[SettingRow]) -> None:
-        self._sections.setdefault(key, []).append(Section(self._theme, title, rows))
 
     def _key_row(
         self, name: str, title: str, text: str, checked: Callable[[bool], None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
@@ -31,15 +32,13 @@ class SettingRow(QWidget):
     ) -> None:
         super().__init__()
         self.title = title
+        self._theme = theme
         self._about, self._from = f"{title} {text}", ""
-        self._wrong = Wrapped(theme, "", "caption", "red")
-        self._wrong.hide()
-        self._note = Wrapped(theme, "", "caption", "amber")
-        self._note.hide()
+        self._is_wrong = self._is_noted = False
         self._origin = Wrapped(theme, "", "caption", "text3")
         self._origin.hide()
         about = Wrapped(theme, text, "caption", "text3")
-        texts = column(Text(theme, title, "row"), about, self._origin, self._wrong, self._note, gap=1)
+        self._texts = texts = column(Text(theme, title, "row"), about, self._origin, gap=1)
         if below is not None:
             texts.addLayout(row(below, None, margins=(0, 4, 0, 0)))
         line = row(gap=24, margins=(20, 12, 20, 12))
@@ -58,7 +57,7 @@ class SettingRow(QWidget):
 
     @property
     def is_wrong(self) -> bool:
-        return bool(self._wrong.text())
+        return self._is_wrong
 
     def show_origin(self, text: str) -> None:
         """The environment's name for the setting, and where its value comes from."""
@@ -68,13 +67,32 @@ class SettingRow(QWidget):
 
     def show_wrong(self, text: str) -> None:
         """A sentence beneath the row; an empty one: all is well."""
-        self._wrong.setText(text)
-        self._wrong.setVisible(bool(text))
+        if text or self._is_wrong:
+            self._is_wrong = bool(text)
+            self._wrong.setText(text)
+            self._wrong.setVisible(bool(text))
 
     def show_note(self, text: str) -> None:
         """Something to know that is no mistake."""
-        self._note.setText(text)
-        self._note.setVisible(bool(text))
+        if text or self._is_noted:
+            self._is_noted = bool(text)
+            self._note.setText(text)
+            self._note.setVisible(bool(text))
+
+    @cached_property
+    def _wrong(self) -> Wrapped:
+        return self._line("red", self._texts.indexOf(self._origin) + 1)
+
+    @cached_property
+    def _note(self) -> Wrapped:
+        return self._line("amber", self._texts.indexOf(self._wrong) + 1)
+
+    def _line(self, role: str, place: int) -> Wrapped:
+        """A line for what few rows ever have to say."""
+        line = Wrapped(self._theme, "", "caption", role)
+        line.hide()
+        self._texts.insertWidget(place, line)
+        return line
 
 
 class Section(QWidget):
@@ -83,7 +101,14 @@ class Section(QWidget):
     def __init__(self, theme: Theme, title: str, rows: Sequence[SettingRow]) -> None:
         super().__init__()
         self.rows = rows
+        self._icon = Icon(theme, "circle-check", "green", 14)
+        self._status = Text(theme, "", "pill", "green")
+        self._icon.hide()
+        self._status.hide()
+        head = QWidget()
+        head.setLayout(row(Text(theme, title, "section"), None, self._icon, self._status, gap=6))
         card = frame("card")
+        self.setLayout(column(head, 10, card, gap=0))
         inside = QVBoxLayout(card)
         inside.setContentsMargins(1, 0, 1, 0)
         inside.setSpacing(0)
@@ -94,13 +119,6 @@ class Section(QWidget):
                 inside.addWidget(line)
             self._lines.append(line)
             inside.addWidget(each)
-        self._icon = Icon(theme, "circle-check", "green", 14)
-        self._status = Text(theme, "", "pill", "green")
-        self._icon.hide()
-        self._status.hide()
-        head = QWidget()
-        head.setLayout(row(Text(theme, title, "section"), None, self._icon, self._status, gap=6))
-        self.setLayout(column(head, 10, card, gap=0))
 
     @property
     def status(self) -> str:

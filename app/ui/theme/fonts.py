@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
 from PySide6.QtGui import QFont, QFontDatabase
 
@@ -13,6 +14,7 @@ log = logging.getLogger(__name__)
 FAMILY, MONO = "Inter", "JetBrains Mono"
 
 
+@cache
 def load_fonts() -> None:
     """Make the bundled families known to Qt; where that fails the system's font is used."""
     for path in sorted(resource("fonts").glob("*.[ot]tf")):

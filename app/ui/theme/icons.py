@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from PySide6.QtCore import QByteArray, QRectF, Qt
-from PySide6.QtGui import QPainter, QPixmap
+from PySide6.QtGui import QImage, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
 from ...files import resource
@@ -25,13 +25,20 @@ def draw_icon(name: str, colour: str, size: int, ratio: float) -> QPixmap:
     Raises:
         OSError: when there is no icon of that name.
     """
+    pixmap = QPixmap.fromImage(_drawn(name, colour, size, round(size * ratio)))
+    pixmap.setDevicePixelRatio(ratio)
+    return pixmap
+
+
+@lru_cache(maxsize=1024)
+def _drawn(name: str, colour: str, size: int, pixels: int) -> QImage:
+    """Kept as an image, which may outlive the application; a pixmap may not."""
     stroke = _STROKE_SMALL if size <= _SMALL else _STROKE
     text = _source(name).replace("currentColor", colour[:7] if len(colour) == 7 else f"#{colour[3:]}")
     text = text.replace('stroke-width="2"', f'stroke-width="{stroke}"')
-    pixmap = QPixmap(round(size * ratio), round(size * ratio))
-    pixmap.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(pixmap)
-    QSvgRenderer(QByteArray(text.encode())).render(painter, QRectF(pixmap.rect()))
+    image = QImage(pixels, pixels, QImage.Format.Format_ARGB32_Premultiplied)
+    image.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(image)
+    QSvgRenderer(QByteArray(text.encode())).render(painter, QRectF(image.rect()))
     painter.end()
-    pixmap.setDevicePixelRatio(ratio)
-    return pixmap
+    return image

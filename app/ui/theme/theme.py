@@ -49,7 +49,7 @@ class Theme(QObject):
         """Put the style sheet in force, once all is built: styled one by one, widgets cost thrice as much."""
         if not self._styled:
             self._styled = True
-            self._apply()
+            self._put_style_sheet()
 
     @property
     def is_dark(self) -> bool:
@@ -136,8 +136,11 @@ class Theme(QObject):
         self._app.setPalette(_palette(self.colours))
         self._app.setFont(self.font("body"))
         if self._styled:
-            self._app.setStyleSheet(filled(self._template, self.colours, self._scale))
+            self._put_style_sheet()
         self.changed.emit()
+
+    def _put_style_sheet(self) -> None:
+        self._app.setStyleSheet(filled(self._template, self.colours, self._scale))
 
 
 def _accessibility(hints: QObject) -> QObject | None:

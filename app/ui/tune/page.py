@@ -53,6 +53,8 @@ class TunePage(SidePage):
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLED_MS)
         self._settle.timeout.connect(self.edited)
+
+    def build(self) -> None:
         content = QWidget()
         inner = column(margins=(MARGIN, 0, MARGIN, MARGIN), gap=16)
         for part in (self._main_card(), self._many_card(), self._all_card()):

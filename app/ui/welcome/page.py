@@ -16,6 +16,7 @@ from ..tasks import TaskScope
 from ..theme import Theme
 from ..theme.tokens import SHORT_BELOW_H, TOP_BAR_H
 from ..widgets.basics import Button, Elided, Icon, Text, Wrapped, column, frame, row, set_property
+from ..widgets.late import LatePage, late
 from ..widgets.mark import Mark
 from ..widgets.small import PillLabel, StepCircle
 
@@ -89,7 +90,7 @@ class Choice(QFrame):
         self.button.style().polish(self.button)
 
 
-class WelcomePage(QWidget):
+class WelcomePage(LatePage):
     """Where ComfyUI is to come from.
 
     Signals: ``folder_chosen`` with ComfyUI's folder, ``install_wanted``, ``demo_chosen``, ``skipped``.
@@ -104,8 +105,12 @@ class WelcomePage(QWidget):
         super().__init__()
         self.setProperty("region", "page")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self._scope = scope
+        self._theme, self._scope = theme, scope
         self._found: Found | None = None
+        self.show_found(None)
+
+    def build(self) -> None:
+        theme = self._theme
         self._later = Button(theme, "Set up later", "ghost")
         self._later.clicked.connect(self.skipped)
         bar = QWidget()
@@ -184,8 +189,8 @@ class WelcomePage(QWidget):
         layout = column(bar)
         layout.addLayout(middle, 1)
         self.setLayout(layout)
-        self.show_found(None)
 
+    @late
     def show_found(self, found: Found | None) -> None:
         """The ComfyUI that was found on this computer, if one was."""
         self._found = found if found is not None and not found.problem else None

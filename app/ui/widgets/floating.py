@@ -96,12 +96,17 @@ class Question(QDialog):
         self.act_button.setAutoDefault(False)
         self.safe_button.clicked.connect(self.reject)
         self.act_button.clicked.connect(self.accept)
-        inner = column(head, 8, body, 24, margins=(24, 24, 24, 24))
-        inner.addLayout(row(None, self.safe_button, self.act_button))
-        box.setLayout(inner)
+        self._inner = column(head, 8, body, 24, margins=(24, 24, 24, 24))
+        self._inner.addLayout(row(None, self.safe_button, self.act_button))
+        box.setLayout(self._inner)
         room = _SHADOW_ROOM
         self.setLayout(column(box, margins=(room, room, room, room)))
         self.safe_button.setFocus(Qt.FocusReason.PopupFocusReason)
+
+    def insert(self, part: QWidget) -> None:
+        """Put something below the text, as a list of what it is about."""
+        self._inner.insertWidget(self._inner.count() - 2, part)
+        self._inner.insertSpacing(self._inner.count() - 3, 12)
 
     async def ask(self) -> bool:
         """Whether the user chose to act."""

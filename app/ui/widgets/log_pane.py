@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -32,6 +32,7 @@ _WORD_ROLES: Final[dict[Level, str]] = {
     "debug": "text3", "info": "text3", "step": "blue", "warning": "amber", "error": "red",
 }  # fmt: skip
 _TEXT_ROLES: Final[dict[Level, str]] = {"debug": "text3", "warning": "amber", "error": "red"}
+_PLAIN_ROLES: Final[dict[Level, str]] = {**_TEXT_ROLES, "step": "blue"}
 _LONGEST_PREFIX, _TIME_W = 14, 10
 FILTERS: Final[dict[str, frozenset[Level]]] = {
     "all": frozenset(_WORDS),
@@ -51,10 +52,15 @@ class _Kept:
     prefix_at: int
     word_at: int
     text_at: int
+    role: str
 
 
 class LogPane(QPlainTextEdit):
     """Read-only; follows the end until the user scrolls away from it.
+
+    Args:
+        plain: no level's word, and no column of who speaks; a whole line has one colour.
+        role_of: the colour of a plain line, where its level does not say it.
 
     Signals:
         counted: other numbers of lines, of warnings or errors.
@@ -66,9 +72,17 @@ class LogPane(QPlainTextEdit):
     moved = Signal()
     found = Signal()
 
-    def __init__(self, theme: Theme, name: str) -> None:
+    def __init__(
+        self,
+        theme: Theme,
+        name: str,
+        *,
+        plain: bool = False,
+        role_of: Callable[[Line], str] = lambda _: "",
+    ) -> None:
         super().__init__()
         self._theme = theme
+        self._plain, self._role_of = plain, role_of
         self._lines: deque[_Kept] = deque()
         self._first = 0  # the number of the oldest line there is, of all that ever came
         self._last_of: dict[str, int] = {}
@@ -201,11 +215,17 @@ class LogPane(QPlainTextEdit):
 
     def _kept(self, line: Line) -> _Kept:
         moment = _moment(line.at) if line.at is not None else " " * self._time_w
+        at = len(moment)
+        if self._plain:
+            said = f"{line.prefix}  {line.text}" if line.prefix else line.text
+            role = self._role_of(line) or _PLAIN_ROLES.get(line.level, "text2")
+            return _Kept(f"{moment}{said}", line.level, line.prefix, at, at, at, role)
         prefix = f"{_shortened(line.prefix):<{self._prefix_w}}  " if self._prefix_w else ""
         word = f"{_WORDS[line.level]:<5}  "
-        word_at = len(moment) + len(prefix)
+        word_at = at + len(prefix)
         shown = f"{moment}{prefix}{word}{line.text}"
-        return _Kept(shown, line.level, line.prefix, len(moment), word_at, word_at + len(word))
+        role = _TEXT_ROLES.get(line.level, "text2")
+        return _Kept(shown, line.level, line.prefix, at, word_at, word_at + len(word), role)
 
     # What is shown of them.
 
@@ -302,12 +322,11 @@ class LogPane(QPlainTextEdit):
     def _ranges(self, block: QTextBlock) -> list[QTextLayout.FormatRange]:
         index = block.blockNumber()
         kept = self._lines[index]
-        role = _TEXT_ROLES.get(kept.level, "text2")
         parts = [
             (0, kept.prefix_at, self._format("text3")),
             (kept.prefix_at, kept.word_at, self._format("violet")),
             (kept.word_at, kept.text_at, self._format(_WORD_ROLES[kept.level])),
-            (kept.text_at, len(kept.shown), self._format(role)),
+            (kept.text_at, len(kept.shown), self._format(kept.role)),
         ]
         for hit in self._hits_in(index + self._first, kept):
             now = hit == self._hit
@@ -326,11 +345,11 @@ class LogPane(QPlainTextEdit):
         """Which of the hits is the present one, from 1; 0: none."""
         return bisect_left(self._hits, self._hit) + 1 if self._hit in self._hits else 0
 
-    def search_for(self, words: str) -> None:
-        """Find these words in the lines shown, in any case; the newest hit is the present one."""
+    def search_for(self, words: str, *, go: bool = True) -> None:
+        """Find these words in the lines shown, in any case; with ``go`` the newest is the present one."""
         self._words = words.lower()
         self._search()
-        if self._hits:
+        if self._hits and go:
             self._go_to(self._hits[-1])
         self._dress()
 
@@ -340,6 +359,24 @@ class LogPane(QPlainTextEdit):
             now = self.hit_number
             index = (now - 1 + by) if now else (0 if by > 0 else -1)
             self._go_to(self._hits[index % len(self._hits)])
+
+    def go_to_hit(self, number: int) -> None:
+        """Make the hit of this number, from 1, the present one; 0: none of them is."""
+        if number:
+            self._go_to(self._hits[number - 1])
+        elif self._hit is not None:
+            self._hit = None
+            self._look += 1
+            self._dress()
+
+    def go_to_level(self, level: Level) -> bool:
+        """Bring the first line of a level in sight; whether there is one."""
+        index = next((n for n, kept in enumerate(self._lines) if kept.level == level), None)
+        if index is None:
+            return False
+        self.setTextCursor(QTextCursor(self.document().findBlockByNumber(index)))
+        self.centerCursor()
+        return True
 
     def _search(self) -> None:
         self._hits, self._hit = [], None

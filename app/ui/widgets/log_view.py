@@ -13,8 +13,9 @@ from ...log_lines import Line
 from ..theme import Theme
 from .basics import Button, Elided, Icon, Text, column, hairline, row
 from .fields import SearchField
+from .log_jump import LogJump
 from .log_pane import MOST_HITS, MOST_LINES, LogPane
-from .scrolling import BAR_W, OverlayBar
+from .scrolling import OverlayBar
 from .small import Segments
 
 _BATCH_MS, _MOST_A_BATCH = 50, 2_000
@@ -146,9 +147,7 @@ class LogView(QFrame):
         whole.addWidget(self._note_box)
         whole.addWidget(self._stack, 1)
         self.setLayout(whole)
-        self.jump = Button(theme, "Jump to newest", icon="arrow-down", size="small")
-        self.jump.setParent(self.pane)
-        self.jump.hide()
+        self.jump = LogJump(theme, self.pane)
 
     def _empty(self, theme: Theme) -> QWidget:
         self._empty_title, self._empty_text = Text(theme, "", "section"), Text(theme, "", "body", "text2")
@@ -169,18 +168,13 @@ class LogView(QFrame):
         self.filters.chosen.connect(self.pane.set_filter)
         self.search.textChanged.connect(self._typed.start)
         self.search.installEventFilter(self)
-        self.pane.installEventFilter(self)
         self.wrap.toggled.connect(self._wrap)
         self.copy_button.clicked.connect(self.copy)
         self.clear_button.clicked.connect(self._clear)
-        self.jump.clicked.connect(self.pane.to_end)
         self.pane.counted.connect(self._show_counts)
-        self.pane.moved.connect(self._show_jump)
         self.pane.found.connect(self._show_found)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if watched is self.pane and event.type() == QEvent.Type.Resize:
-            self._place_jump()
         if watched is self.search and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             back = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
             if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
@@ -214,19 +208,6 @@ class LogView(QFrame):
         self.pane.setToolTip(
             f"Only the newest {MOST_LINES:,} lines are kept.".replace(",", " ") if pane.has_overflowed else ""
         )
-
-    def _show_jump(self) -> None:
-        below, shown = self.pane.below, not self.pane.is_following and bool(self.pane.line_count())
-        self.jump.set_label(f"Jump to newest ({below})" if below else "Jump to newest")
-        self.jump.setVisible(shown)
-        if shown:
-            self._place_jump()
-
-    def _place_jump(self) -> None:
-        self.jump.adjustSize()
-        area = self.pane.rect()
-        self.jump.move(area.right() - self.jump.width() - BAR_W - 8, area.bottom() - self.jump.height() - 12)
-        self.jump.raise_()
 
     def _show_found(self) -> None:
         count = self.pane.hit_count

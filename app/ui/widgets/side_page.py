@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QHideEvent, QShowEvent
-from PySide6.QtWidgets import QWidget
+
+from .late import LatePage
 
 
-class SidePage(QWidget):
+class SidePage(LatePage):
     """A page that is left with Esc or its Back button for the one before it.
 
     Signals:

@@ -116,9 +116,7 @@ async def test_the_words_of_a_daemon_that_does_not_run(tmp_path: Path) -> None:
     docker = program(tmp_path, {**READY, "version": (1, NO_DAEMON)})
     with pytest.raises(DaemonNotRunning) as caught:
         await Engine.find(docker)
-    assert (
-        caught.value.sentence == "Docker is not running. Start Docker, then this page checks again by itself."
-    )
+    assert caught.value.sentence == "Docker is not running. Start Docker, and try again."
     assert caught.value.details["command"]
 
 

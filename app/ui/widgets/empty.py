@@ -1,4 +1,4 @@
-"""What stands in place of the list when there is nothing in it."""
+"""What stands in place of a list or a page when there is nothing to show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from ..theme import Theme
-from ..widgets.basics import Button, Icon, Text, Wrapped, column
+from .basics import Button, Icon, Text, Wrapped, column
 
 _TEXT_W = 420
 

@@ -1,4 +1,4 @@
-"""How the Models page is laid out: the list, and the panel beside it or, in a narrow window, over it."""
+"""A page with a panel at its right: beside what the page is about or, in a narrow window, over it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,32 @@ from PySide6.QtWidgets import QSplitter, QWidget
 
 from ..theme import Theme
 from ..theme.tokens import FOLD_BELOW_W, INSPECTOR_MAX_W, INSPECTOR_MIN_W
-from ..widgets.basics import column
-from .side import SIDE_W, SidePanel
+from .basics import column
 
-#: Beside the panel there must be so much room for the list, at 100 % text size.
+#: Beside the panel there must be so much room for the rest, at 100 % text size.
 _MAIN_LEAST_W = 620
 
 
+class Panel(QWidget):
+    """What stands at the right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setProperty("region", "inspector")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setMinimumWidth(INSPECTOR_MIN_W)
+        self.setMaximumWidth(INSPECTOR_MAX_W)
+
+    def set_over(self, *, over: bool) -> None:
+        """Over the page, from now on, or beside what it is about."""
+
+
 class Sides(QWidget):
-    """Signals: ``narrowed``: whether the panel lies over the list from now on.
+    """Args:
+        usual_w: the panel's width until the user takes another one.
+
+    Signals:
+        narrowed: whether the panel lies over the page from now on.
 
     The panel is never given another parent, which would cost it its fonts; it stands over a blank part of the
     splitter.
@@ -24,10 +41,10 @@ class Sides(QWidget):
 
     narrowed = Signal(bool)
 
-    def __init__(self, theme: Theme, main: QWidget, side: SidePanel) -> None:
+    def __init__(self, theme: Theme, main: QWidget, side: Panel, usual_w: int) -> None:
         super().__init__()
         self._theme, self._side = theme, side
-        self._side_w = SIDE_W
+        self._usual_w = self._side_w = usual_w
         self._is_narrow = False
         self._place = QWidget()
         self._place.setMinimumWidth(INSPECTOR_MIN_W)
@@ -36,17 +53,17 @@ class Sides(QWidget):
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
         self.splitter.setHandleWidth(0)
         self.splitter.setChildrenCollapsible(False)
+        self.setLayout(column(self.splitter))
         for number, part in enumerate((main, self._place)):
             self.splitter.addWidget(part)
             self.splitter.setStretchFactor(number, 1 - number)
-        self.setLayout(column(self.splitter))
         side.setParent(self)
         self.splitter.splitterMoved.connect(self._splitter_moved)
         theme.changed.connect(self._arrange)
 
     @property
     def is_over(self) -> bool:
-        """Whether the panel lies over the list now."""
+        """Whether the panel lies over the page now."""
         return self._is_narrow and not self._side.isHidden()
 
     @property
@@ -58,7 +75,7 @@ class Sides(QWidget):
         self._arrange()
 
     def set_over(self, *, over: bool) -> None:
-        """In a narrow window: open the panel over the list, or close it."""
+        """In a narrow window: open the panel over the page, or close it."""
         if self._is_narrow:
             self._side.setVisible(over)
             self._arrange()
@@ -89,7 +106,7 @@ class Sides(QWidget):
     def _fit_side(self) -> None:
         side = self._side
         if self._is_narrow:
-            width = min(max(SIDE_W, side.minimumSizeHint().width()), self.width())
+            width = min(max(self._usual_w, side.minimumSizeHint().width()), self.width())
             side.setGeometry(self.width() - width, 0, width, self.height())
         else:
             side.setGeometry(QRect(self._place.mapTo(self, QPoint(0, 0)), self._place.size()))

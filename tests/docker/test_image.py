@@ -20,7 +20,7 @@ from PIL import Image
 
 from app.docker.engine import Engine
 from app.docker.model import BuildRequest, Built, Mount
-from app.errors import ProcessFailed
+from app.errors import NeedsSetup, ProcessFailed
 from app.image.manifest import write_manifest
 from app.image.model import Manifest, NodePin, Parity
 from app.image.trial import LABEL
@@ -97,6 +97,7 @@ def project(
         "COMFY_RUNPOD_DOCKER": str(engine.program),
         "DOCKER_REGISTRY": f"{registry}/ci",
         "DOCKER_IMAGE": "comfy",
+        "RUNPOD_API_KEY": KEY,
     }
     made = Project(folder, env, f"{env['DOCKER_REGISTRY']}/comfy:one", [])
     refused = made.run("build", "--tag", "one", *_network())
@@ -181,6 +182,31 @@ async def test_it_is_deployed_by_its_digest_and_taken_back(project: Project, by_
 async def _deployed(project: Project, api: Management, *words: str) -> list[dict[str, Any]]:
     project.env |= {"RUNPOD_API_BASE_URL": api.url, "RUNPOD_API_KEY": KEY}
     return await asyncio.to_thread(project.told, "deploy", "--endpoint", "ep-one", *words)
+
+
+def test_no_key_of_ours_gets_near_the_image(project: Project, engine: Engine) -> None:
+    docker = str(engine.program)
+    for words in (["history", "--no-trunc"], ["image", "inspect"]):
+        told = subprocess.run(
+            [docker, *words, project.name], capture_output=True, text=True, check=True
+        ).stdout
+        assert "COMFY_RUNPOD_IMAGE" in told
+        assert KEY not in told
+    context = project.folder / "data" / "image" / "context"
+    texts = [path.read_bytes() for path in context.rglob("*") if path.is_file()]
+    assert len(texts) > 50
+    assert not any(KEY.encode() in text for text in texts)
+
+
+async def test_a_build_does_not_begin_on_a_full_disk(
+    project: Project, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.root is None:
+        pytest.skip("the engine's disk is not of this computer")
+    usage = shutil.disk_usage(engine.root)
+    monkeypatch.setattr("app.docker.engine.shutil.disk_usage", lambda _: usage._replace(free=1_500_000_000))
+    with pytest.raises(NeedsSetup, match=r"1\.5 GB left, and a build may take 3 GB"):
+        await project.imaging.build(engine, project.name)
 
 
 async def test_a_container_is_no_root_where_the_volume_lets_it(

@@ -49,8 +49,18 @@ part() {
     log=$1
     server=$2
     shift 2
+    set -- "$@" -m "$which" -o "cache_dir=$logs/cache-$log"
+    code=0
     # Each looks for a free server number of its own, or two would take the same.
-    shown "$server" uv run --frozen --no-sync pytest "$@" -m "$which" --durations=8 >"$logs/$log" 2>&1
+    shown "$server" uv run --frozen --no-sync pytest "$@" --durations=8 >"$logs/$log" 2>&1 || code=$?
+    # Five lanes share two cores: what fails of want of time is told, and tried once more. What is broken fails again.
+    if [ "$code" -eq 1 ] && [ "$(grep -c '^FAILED\|^ERROR' "$logs/$log")" -le 3 ]; then
+        code=0
+        shown "$server" uv run --frozen --no-sync pytest "$@" --last-failed --last-failed-no-failures none \
+            >"$logs/$log-again" 2>&1 || code=$?
+        [ "$code" -ne 0 ] || grep '^FAILED\|^ERROR' "$logs/$log" >>"$logs/raced"
+    fi
+    return "$code"
 }
 worker="tests/e2e/test_faults.py tests/e2e/test_worker.py tests/e2e/test_carriers.py"
 lines="tests/e2e/test_bad_lines.py tests/e2e/test_clock.py tests/e2e/test_downloads_cut.py"
@@ -104,5 +114,12 @@ wait "$checked" || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in checked rest lines worker sync fuzz program some other image window waiting; do cat "$logs/$log"; done
+for log in checked rest lines worker sync fuzz program some other image window waiting; do
+    cat "$logs/$log"
+    [ ! -e "$logs/$log-again" ] || cat "$logs/$log-again"
+done
+if [ -e "$logs/raced" ]; then
+    say "These failed once and passed when they were tried again. Each is a race to be mended:"
+    cat "$logs/raced"
+fi
 exit "$failed"

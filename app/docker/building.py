@@ -41,20 +41,11 @@ async def build(
     output: BuildOutput = RawJsonOutput() if builder is Builder.BUILDX_RAWJSON else PlainOutput()
     throttle = Throttle(output.book.progress, on_progress)
 
-    drawn = ""
-
     def take(line: str) -> None:
-        nonlocal drawn
-        for key, text in output.feed(f"{drawn}\r{line}" if drawn else line):
+        for key, text in output.feed(line):
             if on_line is not None:
                 on_line(key, text)
-        drawn = ""
         throttle.changed()
-
-    def take_redraw(text: str) -> None:
-        # What is drawn over it has no step's number in front.
-        nonlocal drawn
-        drawn = drawn or text
 
     begun = time.monotonic()
     try:

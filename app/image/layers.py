@@ -18,6 +18,7 @@ _KINDS = (
     (r"comfyui\.lock", "Packages of ComfyUI and its nodes", ("/opt/comfyui/lib/python3*/site-packages",)),
     (r"worker\.lock", "Packages of the worker", ("/opt/worker/lib/python3*/site-packages",)),
     (r"torch\.lock", "PyTorch", ("/opt/comfyui/lib/python3*/site-packages",)),
+    (r"useradd", "The user comfy", ()),
     (r"uv==", "uv", ()),
     (r"apt-get", "System packages", ()),
 )

@@ -68,13 +68,18 @@ other="tests/e2e/test_secrets.py"
 some="tests/e2e/test_many.py tests/e2e/test_install.py"
 waiting="tests/e2e/test_other_worker.py"
 sync="tests/e2e/test_sync.py tests/e2e/test_sync_kills.py"
+rooms="tests/unit/docker tests/unit/image tests/unit/s3 tests/unit/sync"
 # A container engine of our own, where one can be started. REQUIRE_DOCKER=1: nothing of it may be left out.
 image() {
     folder=$(mktemp -d /tmp/e.XXXXXX)
     trap 'stop_engine; rm -rf "$folder"' EXIT
     # Elsewhere one that is there is used: nobody gets an engine installed by running tests.
     if [ "${REQUIRE_DOCKER:-}" = 1 ]; then start_engine "$folder" >"$logs/engine" 2>&1 || cat "$logs/engine"; fi
-    part image 600 tests/docker
+    failed=0
+    part image 600 tests/docker || failed=$?
+    # shellcheck disable=SC2086 # a list of folders
+    part rooms 650 $rooms || failed=$?
+    return "$failed"
 }
 window() {
     part window 100 tests/gui
@@ -106,7 +111,9 @@ program=$!
 lines &
 lines=$!
 failed=0
-part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz --ignore=tests/docker || failed=$?
+# shellcheck disable=SC2046,SC2086 # a list of options
+part rest 300 --ignore=tests/gui --ignore=tests/e2e --ignore=tests/fuzz --ignore=tests/docker \
+    $(printf -- '--ignore=%s ' $rooms) || failed=$?
 # shellcheck disable=SC2086 # a list of files
 part other 500 $other || failed=$?
 wait "$image" || failed=$?
@@ -114,7 +121,7 @@ wait "$checked" || failed=$?
 wait "$lines" || failed=$?
 wait "$window" || failed=$?
 wait "$program" || failed=$?
-for log in checked rest lines worker sync fuzz program some other image window waiting; do
+for log in checked rest lines worker sync fuzz program some other image rooms window waiting; do
     cat "$logs/$log"
     [ ! -e "$logs/$log-again" ] || cat "$logs/$log-again"
 done

@@ -84,6 +84,8 @@ def frame(app: QApplication, theme: Theme) -> Iterator[Frame]:
     made = Frame(theme)
     made.show()
     made.activateWindow()
+    # The window system says when: before that nothing has the focus.
+    QTest.qWaitForWindowActive(made, 5000)
     settle(app)
     made.said.clear()
     yield made

@@ -44,6 +44,8 @@ def bar(app: QApplication, theme: Theme) -> Iterator[Bar]:
     made = Bar(theme)
     made.show()
     made.activateWindow()
+    # The window system says when: before that nothing has the focus.
+    QTest.qWaitForWindowActive(made, 5000)
     settle(app)
     yield made
     made.close()

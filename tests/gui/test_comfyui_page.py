@@ -29,15 +29,13 @@ from app.ui.comfyui.shown import (
 from app.ui.theme import Theme
 from app.ui.widgets.floating import Popover
 from app.ui.widgets.log_pane import MOST_LINES
-from app.ui.widgets.motion import Motion
 from tests.gui.checks import faults, shown
 from tests.gui.harness import box_in, settle
+from tests.gui.page_frame import FULL, SMALL, PageFrame, framed
 from tests.gui.test_accessibility import name_of
 from tests.gui.test_words import texts
 
 Key, LEFT = Qt.Key, Qt.MouseButton.LeftButton
-#: What the page gets of a window of 1440 × 900, and of one of 1024 × 640.
-FULL, SMALL = (1248, 844), (968, 584)
 RUNNING = Figures(
     "running", "since 09:12 · 5 h 20 min", "127.0.0.1:8188", "RTX 4070", "12 GB", "7.9 / 12 GB", 0.66
 )
@@ -83,38 +81,13 @@ SIGNALS = (
 )  # fmt: skip
 
 
-class Frame(QWidget):
-    """As large as the page's place in the window; ``said`` is what the page has sent."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self.motion = Motion(self)
-        self.page = ComfyPage(theme, self.motion)
-        self.page.setParent(self)
-        self.said: list[tuple[Any, ...]] = []
-        for name in SIGNALS:
-            getattr(self.page, name).connect(lambda *values, name=name: self.said.append((name, *values)))
-        self.fit(FULL)
-
-    def fit(self, size: tuple[int, int]) -> None:
-        self.resize(*size)
-        self.page.resize(*size)
+Frame = PageFrame[ComfyPage]
 
 
 @pytest.fixture
 def frame(app: QApplication, theme: Theme) -> Iterator[Frame]:
-    made = Frame(theme)
-    made.show()
-    made.activateWindow()
-    # The window system says when: before that nothing has the focus.
-    QTest.qWaitForWindowActive(made, 5000)
-    settle(app)
-    made.said.clear()
-    yield made
-    while (popup := app.activePopupWidget()) is not None:
-        popup.close()
-    made.close()
-    made.deleteLater()
+    with framed(app, theme, ComfyPage, SIGNALS) as made:
+        yield made
 
 
 @pytest.fixture

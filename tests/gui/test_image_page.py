@@ -42,18 +42,16 @@ from app.ui.models.shown import RunShown
 from app.ui.theme import Theme
 from app.ui.widgets.floating import Question
 from app.ui.widgets.log_pane import MOST_LINES, LogPane
-from app.ui.widgets.motion import Motion
 from tests.gui import image_made_up as made_up
 from tests.gui.checks import faults, shown
 from tests.gui.harness import on_loop, settle, settled, until
+from tests.gui.page_frame import FULL, SMALL, PageFrame, framed, questions
 from tests.gui.scenes import scene
 from tests.gui.test_accessibility import name_of
 from tests.gui.test_words import texts
 
 Key, Mod, LEFT = Qt.Key, Qt.KeyboardModifier, Qt.MouseButton.LeftButton
 S, AT, GB = StageState, made_up.AT, 10**9
-#: What the page gets of a window of 1440 × 900, and of one of 1024 × 640.
-FULL, SMALL = (1248, 844), (968, 584)
 SIGNALS = (
     "appeared", "vanished", "run_wanted", "stop_wanted", "retry_wanted", "tag_wanted", "tag_typed",
     "open_manifest_wanted", "lock_wanted", "match_wanted", "endpoint_chosen", "back_wanted", "check_wanted",
@@ -61,42 +59,15 @@ SIGNALS = (
 )  # fmt: skip
 
 
-class Frame(QWidget):
-    """As large as the page's place in the window; ``said`` is what the page has sent."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self.motion = Motion(self)
-        self.page = ImagePage(theme, self.motion)
-        self.page.setParent(self)
-        self.said: list[tuple[Any, ...]] = []
-        for name in SIGNALS:
-            getattr(self.page, name).connect(lambda *values, name=name: self.said.append((name, *values)))
-        self.fit(FULL)
-
-    def fit(self, size: tuple[int, int]) -> None:
-        self.resize(*size)
-        self.page.resize(*size)
+Frame = PageFrame[ImagePage]
 
 
 @pytest.fixture
 def frame(app: QApplication, theme: Theme) -> Iterator[Frame]:
-    made = Frame(theme)
-    made.show()
-    made.activateWindow()
-    # The window system says when: before that nothing has the focus.
-    QTest.qWaitForWindowActive(made, 5000)
-    settle(app)
-    made.said.clear()
-    yield made
-    while (popup := app.activePopupWidget()) is not None:
-        popup.close()
-    for question in _questions():
-        question.reject()
-    made.page.log.clear_lines(Stage)
-    made.page.log._typed.stop()
-    made.close()
-    made.deleteLater()
+    with framed(app, theme, ImagePage, SIGNALS) as made:
+        yield made
+        made.page.log.clear_lines(Stage)
+        made.page.log._typed.stop()
 
 
 @pytest.fixture
@@ -118,10 +89,6 @@ def _wait(true: Callable[[], bool]) -> None:
         if true():
             return
         QTest.qWait(5)
-
-
-def _questions() -> list[Question]:
-    return [w for w in QApplication.topLevelWidgets() if isinstance(w, Question) and w.isVisible()]
 
 
 def press(root: QWidget, text: str) -> None:
@@ -673,11 +640,11 @@ def test_rows_come_and_go_as_a_model_must(app: QApplication) -> None:
 
 @on_loop
 async def test_what_goes_live_or_changes_is_asked_first(app: QApplication, theme: Theme) -> None:
-    made = Frame(theme)
+    made = PageFrame(theme, ImagePage, SIGNALS)
     made.show()
 
     async def asked() -> Question:
-        return (await until(_questions))[0]
+        return (await until(questions))[0]
 
     deploy = asyncio.create_task(made.page.ask_deploy(DeployQuestion("comfy-flux-prod", "version 7", 1)))
     question = await asked()
@@ -693,7 +660,7 @@ async def test_what_goes_live_or_changes_is_asked_first(app: QApplication, theme
         ManifestChange("rgthree-comfy", "", "1.0"),
         ManifestChange("old", "2"),
     )
-    await until(lambda: not _questions())
+    await until(lambda: not questions())
     match = asyncio.create_task(made.page.ask_match(MatchQuestion(changes, rebuild=True)))
     question = await asked()
     said = texts(question)

@@ -45,18 +45,16 @@ from app.ui.models.words import (
 )
 from app.ui.theme import Theme
 from app.ui.widgets.floating import Question
-from app.ui.widgets.motion import Motion
 from tests.gui import models_made_up as made_up
 from tests.gui.checks import faults, shown
 from tests.gui.harness import box_in, on_loop, settle, settled, until
+from tests.gui.page_frame import FULL, SMALL, PageFrame, framed, questions
 from tests.gui.scenes import scene
 from tests.gui.test_accessibility import name_of
 from tests.gui.test_words import texts
 
 Key, Mod, LEFT = Qt.Key, Qt.KeyboardModifier, Qt.MouseButton.LeftButton
 S, C, GB = RowState, Choice, 10**9
-#: What the page gets of a window of 1440 × 900, and of one of 1024 × 640.
-FULL, SMALL = (1248, 844), (968, 584)
 FLUX, FILM = "checkpoints/flux1-dev-fp8.safetensors", "loras/film-portrait-v3.safetensors"
 LARGE, FAILED = "checkpoints/sd3.5_large.safetensors", "upscale_models/4x-UltraSharp.safetensors"
 WAITS = "diffusion_models/wan2.2_t2v_high_noise_14B_fp8.safetensors"
@@ -69,40 +67,13 @@ SIGNALS = (
 )  # fmt: skip
 
 
-class Frame(QWidget):
-    """As large as the page's place in the window; ``said`` is what the page has sent."""
-
-    def __init__(self, theme: Theme) -> None:
-        super().__init__()
-        self.motion = Motion(self)
-        self.page = ModelsPage(theme, self.motion)
-        self.page.setParent(self)
-        self.said: list[tuple[Any, ...]] = []
-        for name in SIGNALS:
-            getattr(self.page, name).connect(lambda *values, name=name: self.said.append((name, *values)))
-        self.fit(FULL)
-
-    def fit(self, size: tuple[int, int]) -> None:
-        self.resize(*size)
-        self.page.resize(*size)
+Frame = PageFrame[ModelsPage]
 
 
 @pytest.fixture
 def frame(app: QApplication, theme: Theme) -> Iterator[Frame]:
-    made = Frame(theme)
-    made.show()
-    made.activateWindow()
-    # The window system says when: before that nothing has the focus.
-    QTest.qWaitForWindowActive(made, 5000)
-    settle(app)
-    made.said.clear()
-    yield made
-    while (popup := app.activePopupWidget()) is not None:
-        popup.close()
-    for question in _questions():
-        question.reject()
-    made.close()
-    made.deleteLater()
+    with framed(app, theme, ModelsPage, SIGNALS) as made:
+        yield made
 
 
 @pytest.fixture
@@ -128,13 +99,9 @@ def _wait(true: Callable[[], bool]) -> None:
         QTest.qWait(5)
 
 
-def _questions() -> list[Question]:
-    return [w for w in QApplication.topLevelWidgets() if isinstance(w, Question) and w.isVisible()]
-
-
 def asked() -> Question:
     _settle()
-    [question] = _questions()
+    [question] = questions()
     return question
 
 
@@ -466,7 +433,7 @@ def test_a_link_does_what_it_says(frame: Frame, page: ModelsPage) -> None:
     click(page, LARGE, "link")
     click(page, FAILED, "link")
     assert frame.said == [("row_wanted", C.DOWNLOAD, [LARGE]), ("row_wanted", C.RETRY, [FAILED])]
-    assert _questions() == []
+    assert questions() == []
     frame.said.clear()
     # What waits or is part of the next sync has no link.
     click(page, WAITS, "link")

@@ -15,6 +15,7 @@ from app.ui.widgets.floating import Popover
 from app.ui.widgets.motion import Motion
 from tests.gui.checks import faults
 from tests.gui.harness import settle
+from tests.gui.page_frame import activate
 from tests.gui.test_accessibility import name_of
 from tests.gui.test_words import texts
 
@@ -43,9 +44,7 @@ class Bar(QWidget):
 def bar(app: QApplication, theme: Theme) -> Iterator[Bar]:
     made = Bar(theme)
     made.show()
-    made.activateWindow()
-    # The window system says when: before that nothing has the focus.
-    QTest.qWaitForWindowActive(made, 5000)
+    activate(made)
     settle(app)
     yield made
     made.close()

@@ -18,12 +18,17 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 LONGEST_PART = 127
 
 
+def is_host(word: str) -> bool:
+    """Whether Docker takes the first word of a name for a registry's host; else it is an account's name."""
+    return word == "localhost" or any(letter in ".:" for letter in word)
+
+
 def registry(value: Any) -> str:
     """An account on Docker Hub, or a registry's host with what comes below it. Raises ValueError."""
     name = _short(value)
     host, stroke, rest = name.partition("/")
-    # What has a dot or a port is a host to Docker. A word with capitals is one, too, but hardly ever meant.
-    if host != "localhost" and not any(letter in ".:" for letter in host):
+    # A word with capitals is a host to Docker, too, but hardly ever meant.
+    if not is_host(host):
         return image(name)
     if not _HOST.fullmatch(host) or (stroke and not _PATH.fullmatch(rest)):
         raise ValueError("no registry")

@@ -15,7 +15,7 @@ from typing import Any
 
 from .comfyui.environments import Uv
 from .comfyui.installation import Installation
-from .comfyui.programs import OnLine, find_git, find_uv
+from .comfyui.programs import OnLine, find_git, find_uv, masked
 from .comfyui.repositories import Git
 from .comfyui.status import object_info
 from .docker.building import OnBuild, OnStepLine
@@ -182,7 +182,10 @@ class Imaging:
         """
         manifest = await self.manifest()
         sources = await self._sources(manifest, on_source)
-        wants, _ = await asyncio.to_thread(wants_of, manifest, sources)
+        wants, told = await asyncio.to_thread(wants_of, manifest, sources)
+        for name, asked in told.items():
+            if asked.passed_over and on_line is not None:
+                on_line(masked(f"Of {name} these are not used: {'; '.join(asked.passed_over)}"))
         prefer: Mapping[str, str] = {}
         if prefer_local:
             prefer = {name: each for name, each in (await self.local()).packages.items() if "+" not in each}

@@ -15,7 +15,8 @@ from .repositories import Git
 REQUIREMENTS, SCRIPT = "requirements.txt", "install.py"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+#: Windows has no such folder, and what is here may be copied there.
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _STATUS = re.compile(r"[ MADRCUT]{2} (.+)")
 _MOST_NAMED = 5
 
@@ -28,7 +29,7 @@ def name_of(address: str) -> str:
     """
     last = re.split(r"[/:]", unquote(address).rstrip("/"))[-1]
     name = last.removesuffix(".git").rstrip(".")
-    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name) or name.lower().endswith((DISABLED, ".py")):
+    if not _NAME.fullmatch(name) or RESERVED.fullmatch(name) or name.lower().endswith((DISABLED, ".py")):
         raise BadInput(f"{last!r} cannot be the name of a pack's folder.")
     return name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..errors import BadInput
+from ..image_names import is_host
 
 #: What Docker means by a name without a registry.
 HUB = "docker.io"
@@ -49,4 +50,4 @@ def checked_reference(text: str) -> str:
 def registry_of(name: str) -> str:
     """The registry's host; ``docker.io`` for a name without one."""
     host, stroke, _ = name.partition("/")
-    return host if stroke and (host == "localhost" or any(letter in ".:" for letter in host)) else HUB
+    return host if stroke and is_host(host) else HUB

@@ -12,6 +12,7 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from ..comfyui.pack_clone import RESERVED
 from ..comfyui.repositories import checked_address
 from ..errors import BadInput
 from ..files import write_private
@@ -28,8 +29,6 @@ _PYTHON = re.compile(r"3\.1[1-9]")
 _DEBIAN = re.compile(r"[a-z0-9][a-z0-9.+-]+")
 _INDEX = re.compile(r"https?://[^\s?#@]+")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
-#: Windows has no such file, and a manifest is written on one system and read on another.
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 _FIELDS = (
     "comfyui", "python", "torch", "base", "custom_nodes", "system_packages", "python_packages", "overrides",
 )  # fmt: skip
@@ -91,7 +90,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 def checked_pin(pin: NodePin) -> NodePin:
     """Raises BadInput when it could not be fetched, or would not stay in its folder."""
-    if not _NAME.fullmatch(pin.name) or _RESERVED.fullmatch(pin.name):
+    if not _NAME.fullmatch(pin.name) or RESERVED.fullmatch(pin.name):
         raise BadInput(f"{pin.name!r} cannot be the folder of a custom node.")
     if bool(pin.repository) == bool(pin.registry_id):
         raise BadInput(f"{pin.name} needs either a repository or an id of the Comfy Registry.")

@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-#: What RunPod's machines are.
-PLATFORM = "linux/amd64"
-
 
 @dataclass(frozen=True, slots=True)
 class NodePin:

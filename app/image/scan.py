@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Scan:
 
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    looked_at: tuple[str, ...] = field(default_factory=tuple)
+    looked_at: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 PAGE = "comfyui"
 _LOOK_EVERY_S, _LOG_EVERY_S, _TAIL = 3.0, 0.3, 2_000
-#: Where ComfyUI answers when nobody says otherwise.
-_USUAL = "http://127.0.0.1:8188"
 _CHIP = {
     ComfyState.NOT_SET_UP: ("ComfyUI not set up", "ctl", "Set up"),
     ComfyState.STOPPED: ("ComfyUI stopped", "ctl", "Start"),
@@ -63,6 +61,9 @@ _STATES: dict[ComfyState, RunState] = {
 
 class Comfy:
     """Shows how ComfyUI is, and has it started, stopped and routed."""
+
+    #: Where ComfyUI answers when nobody says otherwise.
+    usual_url = "http://127.0.0.1:8188"
 
     def __init__(
         self,
@@ -274,11 +275,12 @@ class Comfy:
         """Offer the ComfyUI that somebody else started at the usual port, once."""
         if self._looked_around or self.status.state not in (ComfyState.STOPPED, ComfyState.NOT_SET_UP):
             return
-        if not self.page.isVisible() or await system_stats(_USUAL) is None:
+        url = self.usual_url
+        if not self.page.isVisible() or await system_stats(url) is None:
             return
         self._looked_around = True
-        text = f"It answers at {_USUAL.partition('://')[2]} and was started elsewhere."
-        use = Notice("A ComfyUI runs here", text, "info", "Use it", lambda: self._watch_one_at(_USUAL))
+        text = f"It answers at {url.partition('://')[2]} and was started elsewhere."
+        use = Notice("A ComfyUI runs here", text, "info", "Use it", lambda: self._watch_one_at(url))
         self._notices.tell(use)
 
     async def _use_any_port(self) -> None:

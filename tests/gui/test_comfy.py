@@ -43,6 +43,8 @@ async def running(theme: Theme, home: Path, **values: str) -> AsyncIterator[Pane
     with (home / "data" / "settings.yaml").open("a", encoding="utf-8") as file:
         file.writelines(f"{name}: {value}\n" for name, value in lines.items())
     panel = Panel(theme, Settings.load())
+    # At the usual port another test's may answer, and would be offered.
+    panel.comfy.usual_url = "http://127.0.0.1:9"
     going = asyncio.create_task(panel.run([]), name="panel-under-test")
     try:
         await until(lambda: panel.desk.is_runner)
